@@ -1,0 +1,154 @@
+"""A request to call one telephone into one conference, and what became of it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from gateway.core.causes import Disposition
+from gateway.core.e164 import E164, NumberKind, Region
+from gateway.core.key import DialOutKey
+from gateway.core.policy import OrganizerId, SourceKind
+from gateway.core.rating import Micros, Seconds
+from gateway.core.reasons import Reason
+
+
+class DialOutKind(StrEnum):
+    """By which way the request came."""
+
+    ADD_PARTICIPANT = "add_participant"
+    CALL_ME = "call_me"
+    INTERCEPT = "intercept"
+
+
+class DialOutState(StrEnum):
+    """How far the database has seen it come. ``refused`` and ``ended`` are final."""
+
+    REFUSED = "refused"
+    RESERVED = "reserved"
+    RELEASED = "released"
+    ANSWERED = "answered"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DialOutRequest:
+    """What somebody in a meeting asked for. Equal requests with equal keys are one request."""
+
+    key: DialOutKey
+    kind: DialOutKind
+    organizer_id: OrganizerId
+    initiator_id: str | None
+    conference_id: str
+    number_typed: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """The bounds of a call, whoever pays.
+
+    ``talk_seconds_max`` is asked of the ledger, which may grant less but never less than
+    ``talk_seconds_min``. ``caller_id`` is the bridge's toll number.
+    """
+
+    talk_seconds_max: Seconds
+    talk_seconds_min: Seconds
+    ring_seconds: Seconds
+    caller_id: E164
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FundingPart:
+    """What one source has paid, or has set aside, for one call.
+
+    ``seconds`` and ``micros`` are what was set aside; the billed ones are None until the
+    call is settled. ``micros`` is 0 for a source that is counted in seconds.
+    """
+
+    source: SourceKind
+    seconds: Seconds
+    micros: Micros
+    billed_seconds: Seconds | None
+    billed_micros: Micros | None
+    currency: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DialOut:
+    """One row of the record: the request, the decision, and what Asterisk did about it.
+
+    Times are UTC. ``billable_seconds`` is from answer to hangup of the telephone's leg,
+    rounded up; 0 when nobody answered; None until the end is known. ``explanation`` is the
+    JSON text of the facts and the decision, as stored.
+    """
+
+    request: DialOutRequest
+    state: DialOutState
+    reason: Reason | None
+    destination: E164 | None
+    region: Region | None
+    number_kind: NumberKind | None
+    requested_at: datetime
+    expires_at: datetime | None
+    released_at: datetime | None
+    answered_at: datetime | None
+    seen_at: datetime | None
+    ended_at: datetime | None
+    talk_seconds: Seconds | None
+    ring_seconds: Seconds | None
+    caller_id: E164 | None
+    gate_uniqueid: str | None
+    disposition: Disposition | None
+    hangup_cause: int | None
+    billable_seconds: Seconds | None
+    parts: tuple[FundingPart, ...]
+    explanation: str
+
+    def summary(self) -> dict[str, Any]:
+        """Return the row as plain JSON values: one line of a log, one answer of the API.
+
+        Absent values are left out. Money is in micro-units of ``currency``.
+        """
+        key = self.request.key
+        plain = {
+            "tenant_id": str(key.tenant_id),
+            "dial_out_id": str(key.dial_out_id),
+            "kind": self.request.kind,
+            "state": self.state,
+            "reason": self.reason,
+            "organizer_id": self.request.organizer_id,
+            "initiator_id": self.request.initiator_id,
+            "conference_id": self.request.conference_id,
+            "number_typed": self.request.number_typed,
+            "destination": self.destination,
+            "region": self.region,
+            "number_kind": self.number_kind,
+            "talk_seconds": self.talk_seconds,
+            "paid_by": self.paid_by or None,
+            "requested_at": _iso(self.requested_at),
+            "released_at": _iso(self.released_at),
+            "answered_at": _iso(self.answered_at),
+            "ended_at": _iso(self.ended_at),
+            "disposition": self.disposition,
+            "hangup_cause": self.hangup_cause,
+            "billable_seconds": self.billable_seconds,
+            "cost_micros": self.cost_micros,
+            "currency": next((part.currency for part in self.parts if part.currency), None),
+        }
+        return {name: value for name, value in plain.items() if value is not None}
+
+    @property
+    def paid_by(self) -> list[SourceKind]:
+        """The sources that have paid, in order; until the call is settled, those that may."""
+        return [part.source for part in self.parts if part.billed_seconds != 0]
+
+    @property
+    def cost_micros(self) -> Micros | None:
+        """What the settled call cost, over all its parts; None until it is settled."""
+        if self.billable_seconds is None:
+            return None
+        return Micros(sum(part.billed_micros or 0 for part in self.parts))
+
+
+def _iso(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat(timespec="milliseconds")

@@ -1,0 +1,47 @@
+"""The one id of a dial-out, and every name that channels and records carry because of it."""
+
+import re
+from dataclasses import dataclass
+from typing import Self
+from uuid import UUID
+
+_HEX = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class DialOutKey:
+    """A tenant's id and the id of one of its dial-outs.
+
+    Both together, because a client may choose the dial-out's id: two tenants that
+    choose the same one must neither share a row nor collide on a channel's name.
+    """
+
+    tenant_id: UUID
+    dial_out_id: UUID
+
+    @property
+    def hex(self) -> str:
+        """64 lower-case hex digits: the tenant's 32, then the dial-out's 32."""
+        return self.tenant_id.hex + self.dial_out_id.hex
+
+    @property
+    def extension(self) -> str:
+        """The extension that the gate and the release context know this dial-out by."""
+        return f"d{self.hex}"
+
+    @property
+    def gate_uniqueid(self) -> str:
+        """Uniqueid of the half of the Local channel that runs the gate and dials the trunk."""
+        return f"{self.hex}-gate"
+
+    @property
+    def join_uniqueid(self) -> str:
+        """Uniqueid of the half of the Local channel that joins the conference."""
+        return f"{self.hex}-join"
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        """Return the key that 64 lower-case hex digits stand for; None for anything else."""
+        if not _HEX.fullmatch(text):
+            return None
+        return cls(tenant_id=UUID(hex=text[:32]), dial_out_id=UUID(hex=text[32:]))

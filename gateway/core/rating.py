@@ -1,0 +1,26 @@
+"""The price of a call to one destination. What a call costs is reckoned in SQL alone."""
+
+from dataclasses import dataclass
+from typing import NewType
+
+Micros = NewType("Micros", int)
+"""Millionths of one unit of a currency."""
+
+Seconds = NewType("Seconds", int)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """One row of a rate deck: the longest prefix that the destination begins with.
+
+    ``price_micros`` is for a minute. The first ``initial_increment_seconds`` are charged
+    whole, then each started ``increment_seconds``; the connect fee once an answered call.
+    """
+
+    deck_id: int
+    prefix: str
+    currency: str
+    price_micros: Micros
+    connect_fee_micros: Micros
+    initial_increment_seconds: Seconds
+    increment_seconds: Seconds

@@ -1,0 +1,57 @@
+"""The record that the Asterisk host keeps of a call until the gateway has settled it."""
+
+import re
+from dataclasses import dataclass
+from typing import Self
+
+from gateway.core.call import Ending
+from gateway.core.causes import Disposition, disposition
+
+FAMILY = "dialout/ended"
+"""Where the records lie in AstDB; below it the key's 64 hex digits."""
+
+_RECORD = re.compile(
+    r"(?P<uniqueid>[^:]+):(?P<end>[0-9]{13}):(?P<answered>[0-9]*):(?P<cause>[0-9]{0,3}):(?P<status>[A-Z]*)"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRecord:
+    """What the hangup handler of the gate's channel wrote. Times in milliseconds."""
+
+    gate_uniqueid: str
+    ended_at_ms: int
+    answered_ms: int | None
+    hangup_cause: int
+    dial_status: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        """Return the record, or None if ``text`` is not one."""
+        match = _RECORD.fullmatch(text)
+        if match is None:
+            return None
+        return cls(
+            gate_uniqueid=match["uniqueid"],
+            ended_at_ms=int(match["end"]),
+            answered_ms=int(match["answered"]) if match["answered"] else None,
+            hangup_cause=int(match["cause"] or 0),
+            dial_status=match["status"],
+        )
+
+    def ending(self) -> Ending:
+        """Return how the call ended. Answered needs both: the status and how long it was."""
+        what = disposition(self.dial_status or None)
+        answered_at_ms = None
+        if what is Disposition.ANSWERED:
+            if self.answered_ms is None:
+                what = Disposition.FAILED
+            else:
+                answered_at_ms = self.ended_at_ms - self.answered_ms
+        return Ending(
+            disposition=what,
+            hangup_cause=self.hangup_cause,
+            answered_at_ms=answered_at_ms,
+            ended_at_ms=self.ended_at_ms,
+            evidence="record",
+        )

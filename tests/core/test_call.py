@@ -1,0 +1,108 @@
+"""The state machine of a call: what may follow what, and what an ending rests on."""
+
+from uuid import UUID
+
+import pytest
+
+from gateway.core.call import _NEXT, Call, CallEvent, CallState
+from gateway.core.causes import Disposition
+from gateway.core.key import DialOutKey
+
+KEY = DialOutKey(tenant_id=UUID(int=1), dial_out_id=UUID(int=2))
+RESERVED = Call(key=KEY, gate_uniqueid=KEY.gate_uniqueid)
+RELEASED = RESERVED.released()
+DIALING = RELEASED.dial_begun("trunk-1")
+ANSWERED = DIALING.dial_ended("ANSWER", 1_000)
+
+
+def test_every_state_is_in_the_table() -> None:
+    """A state without a row would raise on its first event, in the middle of a call."""
+    assert set(_NEXT) == set(CallState)
+
+
+def test_nothing_follows_the_end() -> None:
+    """An ended call is settled; an event that is late must not open it again."""
+    ended = RELEASED.gate_hung_up()
+
+    assert not any(ended.follows(event) for event in CallEvent)
+
+
+@pytest.mark.parametrize("event", list(CallEvent))
+@pytest.mark.parametrize("state", list(CallState))
+def test_an_event_either_fits_or_changes_nothing(state: CallState, event: CallEvent) -> None:
+    """What does not fit is refused before it is applied: the old value is all there is."""
+    call = Call(key=KEY, gate_uniqueid=KEY.gate_uniqueid, state=state)
+
+    if call.follows(event):
+        assert call._after(event).state is _NEXT[state][event]
+    else:
+        with pytest.raises(AssertionError):
+            call._after(event)
+    assert call.state is state
+
+
+def test_an_answered_call_is_billed_from_answer_to_hangup_of_the_trunk_leg() -> None:
+    """Not from the dial, and not to the hangup of the gate's channel, which comes later."""
+    call = ANSWERED.trunk_hung_up(16, 7_500).gate_hung_up()
+
+    ending = call.ending(gate_cause=31, gate_at_ms=9_999)
+
+    assert ending is not None
+    assert (ending.answered_at_ms, ending.ended_at_ms) == (1_000, 7_500)
+    assert (ending.disposition, ending.hangup_cause) == (Disposition.ANSWERED, 16)
+
+
+@pytest.mark.parametrize(
+    ("dial_status", "expected"),
+    [
+        ("BUSY", Disposition.BUSY),
+        ("NOANSWER", Disposition.NO_ANSWER),
+        ("CANCEL", Disposition.CANCELLED),
+        ("CONGESTION", Disposition.CONGESTION),
+        ("CHANUNAVAIL", Disposition.FAILED),
+        ("SOMETHING_NEW", Disposition.FAILED),
+    ],
+)
+def test_an_unanswered_call_ends_with_its_dial_status(
+    dial_status: str, expected: Disposition
+) -> None:
+    """Each DialStatus has its disposition, and none of them bills."""
+    call = DIALING.dial_ended(dial_status, 2_000).trunk_hung_up(17, 2_001).gate_hung_up()
+
+    ending = call.ending(gate_cause=17, gate_at_ms=2_002)
+
+    assert ending is not None
+    assert ending.disposition is expected
+    assert ending.answered_at_ms is None
+
+
+def test_the_hangup_of_the_trunk_leg_may_overtake_its_dial_end() -> None:
+    """Two channels are two topics in Asterisk: their events come in either order."""
+    call = DIALING.trunk_hung_up(17, 2_001).dial_ended("BUSY", 2_002).gate_hung_up()
+
+    ending = call.ending(gate_cause=17, gate_at_ms=2_003)
+
+    assert ending is not None
+    assert ending.disposition is Disposition.BUSY
+
+
+def test_a_call_that_never_reached_the_trunk_has_failed() -> None:
+    """Every event was seen and no dial was among them: that proves that nobody rang."""
+    ending = RELEASED.gate_hung_up().ending(gate_cause=21, gate_at_ms=5)
+
+    assert ending is not None
+    assert (ending.disposition, ending.hangup_cause) == (Disposition.FAILED, 21)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        RELEASED.unwitnessed().gate_hung_up(),
+        ANSWERED.gate_hung_up(),
+        DIALING.gate_hung_up(),
+    ],
+    ids=["events may be missing", "answered, hangup not seen", "dialled, outcome not seen"],
+)
+def test_silence_proves_nothing(call: Call) -> None:
+    """Where events are missing the ending is unknown, and the host's record has to say."""
+    assert call.ending(gate_cause=16, gate_at_ms=9) is None
