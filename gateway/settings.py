@@ -1,0 +1,233 @@
+"""Settings from the environment, a TOML file and secret files; checked at start, all at once.
+
+The environment wins over the file. Names in the environment are ``DIALOUT_`` and the
+path in the file with two underscores between the parts: ``DIALOUT_AMI__PORT=5038`` is
+``port`` in ``[ami]``. A secret may come from a file of its own: ``secret_file``,
+``password_file``, ``token_file``.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+CONFIG_VARIABLE = "DIALOUT_CONFIG"
+TOKEN_CHARS_MIN = 24
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+S = TypeVar("S", bound=BaseSettings)
+
+
+class SettingsError(Exception):
+    """The settings cannot be used. The text has a line for each fault."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _from_file(secret: SecretStr | None, file: Path | None, name: str) -> SecretStr | None:
+    """Return the secret itself, or what its file holds less the line end."""
+    if file is None:
+        return secret
+    if secret is not None:
+        raise ValueError(f"{name} and {name}_file are both set; keep one")
+    try:
+        text = file.read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{name}_file cannot be read: {error}") from error
+    if not text:
+        raise ValueError(f"{name}_file {file} is empty")
+    return SecretStr(text)
+
+
+class AmiSettings(_Section):
+    """The Asterisk Manager Interface of the conference bridge."""
+
+    host: str = "127.0.0.1"
+    port: Port = 5038
+    username: str = "dialout"
+    secret: SecretStr | None = None
+    secret_file: Path | None = None
+    tls: bool = False
+    tls_ca_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _secret(self) -> Self:
+        if _from_file(self.secret, self.secret_file, "secret") is None:
+            raise ValueError("secret or secret_file must be set")
+        return self
+
+    def secret_text(self) -> str:
+        """Return the secret in clear, for the login alone."""
+        secret = _from_file(self.secret, self.secret_file, "secret")
+        assert secret is not None, "checked when the settings were read"
+        return secret.get_secret_value()
+
+
+class DatabaseSettings(_Section):
+    """PostgreSQL. The password may stand in the DSN or in a file of its own."""
+
+    dsn: SecretStr
+    password_file: Path | None = None
+    connections_max: int = Field(default=10, ge=2, le=200)
+    call_seconds_max: float = Field(default=2.0, gt=0, le=30)
+
+    @model_validator(mode="after")
+    def _readable(self) -> Self:
+        self.password_text()
+        return self
+
+    def password_text(self) -> str | None:
+        """Return the password of the file; None leaves it to the DSN."""
+        password = _from_file(None, self.password_file, "password")
+        return None if password is None else password.get_secret_value()
+
+
+class ApiSettings(_Section):
+    """The HTTP API. Every request but the health checks carries the token."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8080
+    token: SecretStr | None = None
+    token_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _token(self) -> Self:
+        token = _from_file(self.token, self.token_file, "token")
+        if token is None:
+            raise ValueError("token or token_file must be set")
+        if len(token.get_secret_value()) < TOKEN_CHARS_MIN:
+            raise ValueError(f"token is shorter than {TOKEN_CHARS_MIN} characters")
+        return self
+
+    def token_text(self) -> str:
+        """Return the token in clear, to compare a request's with."""
+        token = _from_file(self.token, self.token_file, "token")
+        assert token is not None, "checked when the settings were read"
+        return token.get_secret_value()
+
+
+class CallSettings(_Section):
+    """The bounds of every call, whoever pays."""
+
+    caller_id: str = Field(
+        pattern=r"^\+[1-9][0-9]{6,14}$", description="The bridge's default toll number, E.164."
+    )
+    talk_seconds_max: int = Field(default=3600, ge=1, le=14_400)
+    talk_seconds_min: int = Field(default=60, ge=1, le=14_400)
+    ring_seconds: int = Field(default=45, ge=5, le=90)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.talk_seconds_min > self.talk_seconds_max:
+            raise ValueError("talk_seconds_min is larger than talk_seconds_max")
+        return self
+
+
+class LogSettings(_Section):
+    """``auto`` is colours on a terminal and JSON anywhere else."""
+
+    format: Literal["auto", "json", "console"] = "auto"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+def _absent() -> Any:
+    return {}
+
+
+class _Sources(BaseSettings):
+    """Where settings come from."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="DIALOUT_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take values given by the program, then the environment, then the TOML file."""
+        file = os.environ.get(CONFIG_VARIABLE)
+        toml = (TomlConfigSettingsSource(settings_cls, Path(file)),) if file else ()
+        return (init_settings, env_settings, *toml)
+
+
+class Settings(_Sources):
+    """Everything that an operator sets."""
+
+    # A section that is absent is read as an empty one, so that what it lacks is named.
+    ami: AmiSettings = Field(default_factory=_absent, validate_default=True)
+    database: DatabaseSettings = Field(default_factory=_absent, validate_default=True)
+    api: ApiSettings = Field(default_factory=_absent, validate_default=True)
+    call: CallSettings = Field(default_factory=_absent, validate_default=True)
+    log: LogSettings = LogSettings()
+
+
+class _DatabaseAlone(_Sources):
+    model_config = SettingsConfigDict(extra="ignore")
+
+    database: DatabaseSettings = Field(default_factory=_absent, validate_default=True)
+
+
+def read_settings() -> Settings:
+    """Return the settings, or raise ``SettingsError`` that lists every fault."""
+    return _read(Settings, _unknown_variables())
+
+
+def read_database_settings() -> DatabaseSettings:
+    """Return the database's settings alone, for commands that need neither Asterisk nor API."""
+    return _read(_DatabaseAlone, []).database
+
+
+def _read(kind: type[S], faults: list[str]) -> S:
+    file = os.environ.get(CONFIG_VARIABLE)
+    if file and not Path(file).is_file():
+        raise SettingsError(f"{CONFIG_VARIABLE} names {file}, which is not a file")
+    try:
+        settings = kind()
+    except ValidationError as error:
+        faults += [_fault(fault["loc"], fault["msg"]) for fault in error.errors(include_url=False)]
+        raise SettingsError("\n".join(faults)) from error
+    except ValueError as error:
+        raise SettingsError(f"{file} is not TOML: {error}") from error
+    if faults:
+        raise SettingsError("\n".join(faults))
+    return settings
+
+
+def _unknown_variables() -> list[str]:
+    """Return a fault for each variable that looks like ours and belongs to no section.
+
+    pydantic checks what is in a section; a misspelt section would pass it unseen.
+    """
+    prefixes = tuple(f"DIALOUT_{section.upper()}" for section in Settings.model_fields)
+    return [
+        f"{name}: no such setting"
+        for name in sorted(os.environ)
+        if name.startswith("DIALOUT_") and name != CONFIG_VARIABLE and not name.startswith(prefixes)
+    ]
+
+
+def _fault(path: tuple[int | str, ...], message: str) -> str:
+    parts = [str(part) for part in path]
+    variable = "DIALOUT_" + "__".join(parts).upper()
+    return f"{'.'.join(parts)} ({variable}): {message.removeprefix('Value error, ')}"
