@@ -1,0 +1,119 @@
+"""A released channel dials exactly what the verdict says, for exactly as long."""
+
+import asyncio
+
+import pytest
+
+from tests.gate.scene import CALLER, Scene, milliseconds_between, new_number
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def test_a_release_dials_the_number_once(scene: Scene) -> None:
+    """One INVITE, with the number and the caller id of the verdict and nobody else's.
+
+    It is also the proof that the counting by which other tests see "not dialled" works.
+    """
+    number = new_number()
+
+    visit, _ = await scene.connect(number)
+    await scene.hangup(visit.channel)
+    await scene.ended(visit.uniqueid)
+
+    invites = scene.invites_to(number)
+    assert [(invite.number, invite.caller) for invite in invites] == [(f"+{number}", CALLER)]
+
+
+async def test_the_telephone_joins_the_conference(scene: Scene) -> None:
+    """The conference's half joins the room of the call after the answer, and no other room."""
+    visit, _ = await scene.connect(new_number())
+
+    join = await scene.intruder.event("ConfbridgeJoin", Uniqueid=f"{visit.key}-join")
+
+    assert join["Conference"] == f"room-{visit.key[:8]}"
+    await scene.hangup(visit.channel)
+    await scene.ended(visit.uniqueid)
+
+
+async def test_nobody_joins_before_the_telephone_answers(scene: Scene) -> None:
+    """A call that only rings never shows up in the conference: nobody should hear it ring."""
+    visit = await scene.reach_gate()
+    await scene.release(visit, scene.allow(visit, new_number("80")))
+    await scene.gateway.event("DialBegin", Uniqueid=visit.uniqueid)
+
+    await scene.hangup(visit.channel)
+    await scene.ended(f"{visit.key}-join")
+
+    joined = [event for event in scene.intruder.events if event["Event"] == "ConfbridgeJoin"]
+    assert joined == []
+
+
+async def test_the_limit_cuts_the_call_to_the_tenth_of_a_second(scene: Scene) -> None:
+    """What was reserved is what can be talked: the limit counts from the answer on."""
+
+    async def talked_ms(talk_ms: str) -> float:
+        _, answer = await scene.connect(new_number(), talk_ms=talk_ms)
+        hangup = await scene.ended(answer["DestUniqueid"])
+        return milliseconds_between(answer, hangup)
+
+    short, long = await asyncio.gather(talked_ms("1000"), talked_ms("3000"))
+
+    assert short == pytest.approx(1000, abs=100)
+    assert long == pytest.approx(3000, abs=100)
+
+
+async def test_the_cap_ends_a_call_that_the_limit_would_not(scene: Scene) -> None:
+    """The second limit counts from the release, so a call that rings for long is bounded too."""
+    visit = await scene.reach_gate()
+    verdict = scene.allow(visit, new_number("80"), cap="6")
+    await scene.release(visit, verdict)
+    begin = await scene.gateway.event("DialBegin", Uniqueid=visit.uniqueid)
+
+    hangup = await scene.ended(visit.uniqueid, deadline_seconds=8)
+
+    assert milliseconds_between(begin, hangup) == pytest.approx(6000, abs=300)
+
+
+async def test_a_redirection_is_not_followed(scene: Scene) -> None:
+    """A 302 would let the far end choose a number that nobody decided on and nobody pays for."""
+    number = new_number("02")
+    visit = await scene.reach_gate()
+    before = len(scene.carrier.invites())
+
+    await scene.release(visit, scene.allow(visit, number))
+    await scene.ended(visit.uniqueid)
+
+    assert [invite.number for invite in scene.carrier.invites()[before:]] == [f"+{number}"]
+
+
+async def test_keys_pressed_during_a_call_do_nothing(scene: Scene) -> None:
+    """No feature code transfers, parks or ends the call, from either side.
+
+    A transfer would be a second way to the trunk, which no gate guards.
+    """
+    # Only the test can press keys: the module that does it is not part of the configuration.
+    await scene.asterisk.cli("module load app_senddtmf.so")
+
+    async def press(side: str) -> float:
+        visit, answer = await scene.connect(new_number(), talk_ms="3000")
+        channel = answer["DestChannel"] if side == "telephone" else visit.channel
+        for digit in "#1*1*0**#*8":
+            reply = await scene.digit(channel, digit)
+            assert reply["Response"] == "Success"
+        return milliseconds_between(answer, await scene.ended(answer["DestUniqueid"]))
+
+    before = len(scene.carrier.invites())
+    talked = await asyncio.gather(press("telephone"), press("conference"))
+
+    assert talked == pytest.approx([3000, 3000], abs=100)
+    assert len(scene.carrier.invites()) == before + 2
+
+
+async def test_the_only_dial_to_the_trunk_has_no_features(scene: Scene) -> None:
+    """There is one Dial() in all of the dialplan, and of its options only `i` and `L` are there."""
+    dialplan = await scene.asterisk.cli("dialplan show")
+
+    dials = [line for line in dialplan.splitlines() if "Dial(" in line]
+
+    assert len(dials) == 1
+    assert "@dialout-trunk,${DIALOUT_RING_SECONDS},iL(${DIALOUT_TALK_MS}:60000))" in dials[0]
