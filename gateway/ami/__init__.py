@@ -1,0 +1,45 @@
+"""Asterisk's manager interface, made safe: typed actions out, ordered events in."""
+
+from gateway.ami.channel import Channel
+from gateway.ami.client import AmiClient
+from gateway.ami.errors import (
+    AmiEncodingError,
+    AmiError,
+    AmiLoginRefused,
+    AmiRefused,
+    AmiTimeout,
+    AmiUnavailable,
+)
+from gateway.ami.events import (
+    DialBegin,
+    DialEnd,
+    Event,
+    GateReached,
+    Hangup,
+    InterceptReached,
+    LinkDown,
+    LinkUp,
+    OriginateResponse,
+    Shutdown,
+)
+
+__all__ = [
+    "AmiClient",
+    "AmiEncodingError",
+    "AmiError",
+    "AmiLoginRefused",
+    "AmiRefused",
+    "AmiTimeout",
+    "AmiUnavailable",
+    "Channel",
+    "DialBegin",
+    "DialEnd",
+    "Event",
+    "GateReached",
+    "Hangup",
+    "InterceptReached",
+    "LinkDown",
+    "LinkUp",
+    "OriginateResponse",
+    "Shutdown",
+]
