@@ -1,0 +1,160 @@
+"""The database itself: a pool of connections for the ledger, and the migration of the schema.
+
+The SQL lives in files and is never built from strings. Tables are made by migrations, which
+go forward only; functions, views and rights are replaced as a whole each time.
+"""
+
+import csv
+import logging
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import asyncpg
+from pogo_core.util import migrate as pogo
+
+from gateway.settings import DatabaseSettings
+
+SQL: Final = Path(__file__).parent / "sql"
+
+_MIGRATION_LOCK: Final = 0x6469616C6F7574  # "dialout": one migration of a database at a time
+_SERVER_LIMIT_FACTOR: Final = 2
+
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+Progress = Callable[[str], None]
+
+
+class DatabaseUnavailable(ConnectionError):
+    """The database cannot be reached, or does not let us in."""
+
+
+def pool(settings: DatabaseSettings) -> Pool:
+    """Return a pool that is not open yet; ``async with`` opens and closes it.
+
+    Opening it connects to nothing: a gateway starts without its database, and its gate
+    stays shut until there is one. The server compiles nothing just in time: each statement
+    of the ledger touches a few rows by their keys, and compiling would take longer than
+    all of them. The limits on the server are for clients that have gone away.
+    """
+    limit = str(int(_SERVER_LIMIT_FACTOR * settings.call_seconds_max * 1000))
+    return asyncpg.create_pool(
+        settings.dsn.get_secret_value(),
+        password=settings.password_text(),
+        min_size=0,
+        max_size=settings.connections_max,
+        max_inactive_connection_lifetime=0,
+        timeout=settings.call_seconds_max,
+        reset=_keep,
+        server_settings={
+            "application_name": "dialout-gateway",
+            "timezone": "UTC",
+            "jit": "off",
+            "statement_timeout": limit,
+            "idle_in_transaction_session_timeout": limit,
+        },
+    )
+
+
+async def _keep(_connection: object) -> None:
+    """Leave a connection as it is when it goes back to the pool.
+
+    The ledger leaves no state behind in a session, and resetting would cost a second round
+    trip for every call.
+    """
+
+
+async def migrate(settings: DatabaseSettings, progress: Progress | None = None) -> None:
+    """Bring the schema of the database to that of this version; ``progress`` hears each step.
+
+    Harmless when repeated or run from several processes at once: one works, the others wait
+    and find nothing to do. What fails leaves the step before it in place. The login needs
+    the right to create roles and schemas; the gateway's own login does not.
+
+    Raises ``DatabaseUnavailable``.
+    """
+    tell = progress or _tell_nobody
+    connection = await _connect(settings)
+    try:
+        await connection.execute("SELECT pg_advisory_lock($1)", _MIGRATION_LOCK)
+        await _run(connection, SQL / "schema.sql", tell)
+        tell("migrations")
+        await pogo.apply(
+            connection, SQL / "migrations", schema_name="dialout", logger=_pogo_logger()
+        )
+        async with connection.transaction():
+            await connection.execute("SET LOCAL ROLE dialout_owner")
+            await connection.execute("SET LOCAL search_path TO dialout, pg_temp")
+            await _replace_all(connection, tell)
+            await _load_reference(connection, tell)
+    finally:
+        await connection.close()
+
+
+async def _connect(settings: DatabaseSettings) -> Connection:
+    try:
+        return await asyncpg.connect(
+            settings.dsn.get_secret_value(),
+            password=settings.password_text(),
+            server_settings={"application_name": "dialout-migrate", "timezone": "UTC"},
+        )
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise DatabaseUnavailable(str(error) or type(error).__name__) from error
+
+
+async def _replace_all(connection: Connection, tell: Progress) -> None:
+    # A body is checked when it runs: functions and views name each other, in no order.
+    await connection.execute("SET LOCAL check_function_bodies TO off")
+    for folder in ("views", "functions"):
+        for path in sorted((SQL / folder).glob("*.sql")):
+            await _run(connection, path, tell)
+    await _run(connection, SQL / "roles.sql", tell)
+
+
+async def _run(connection: Connection, path: Path, tell: Progress) -> None:
+    tell(path.relative_to(SQL).as_posix())
+    await connection.execute(_text(path))
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+async def _load_reference(connection: Connection, tell: Progress) -> None:
+    tell("reference")
+    countries = list(_rows("countries.csv"))
+    members = list(_rows("zones.csv"))
+    await connection.execute(
+        "SELECT dialout.reference_load($1, $2, $3, $4, $5, $6, $7, $8)",
+        [row["region"] for row in countries],
+        [row["name"] for row in countries],
+        [row["audio_conferencing_sold"] for row in countries],
+        [row["credits_sold"] for row in countries],
+        [row["zone"] for row in members],
+        [row["region"] for row in members],
+        [_instant(row["valid_from"]) for row in members],
+        [_instant(row["valid_to"]) for row in members],
+    )
+
+
+def _rows(name: str) -> Iterator[dict[str, str]]:
+    with (SQL / "reference" / name).open(encoding="utf-8", newline="") as file:
+        yield from csv.DictReader(file)
+
+
+def _instant(date: str) -> datetime | None:
+    """Return midnight UTC of an ISO date; None for an empty one, which is no bound."""
+    return datetime.fromisoformat(date).replace(tzinfo=UTC) if date else None
+
+
+def _tell_nobody(_step: str) -> None:
+    """Report nothing."""
+
+
+def _pogo_logger() -> logging.Logger:
+    """Return a logger that keeps the migration tool's own words off the terminal."""
+    logger = logging.getLogger("gateway.db.pogo")
+    logger.addHandler(logging.NullHandler())
+    logger.propagate = False
+    return logger

@@ -1,0 +1,30 @@
+-- seen(tenant_id, dial_out_ids, at)
+--
+-- Notes that calls were seen alive. The latest instant stands; it never goes back, and
+-- what is unclaimed, refused or ended is left alone.
+--
+-- Retries: safe.
+-- Locks:   the dial-outs, in the order of their ids.
+CREATE OR REPLACE FUNCTION dialout.seen(
+    p_tenant_id uuid, p_dial_out_ids uuid[], p_at timestamptz
+)
+RETURNS void
+LANGUAGE sql SECURITY DEFINER
+SET search_path TO dialout, pg_temp
+AS $$
+    WITH alive AS (
+        SELECT d.dial_out_id
+        FROM dial_out AS d
+        WHERE
+            d.tenant_id = p_tenant_id
+            AND d.dial_out_id = ANY(p_dial_out_ids)
+            AND d.state IN ('released', 'answered')
+            AND (d.seen_at < p_at) IS NOT FALSE
+        ORDER BY d.dial_out_id
+        FOR NO KEY UPDATE
+    )
+    UPDATE dial_out AS d
+    SET seen_at = p_at
+    FROM alive
+    WHERE d.tenant_id = p_tenant_id AND d.dial_out_id = alive.dial_out_id
+$$;

@@ -1,0 +1,55 @@
+-- tenant_create(tenant_id, name, time_zone, currency, rate_deck_id) -> outcome
+--
+-- Makes a tenant known. Its time zone decides where its months begin, and its currency what
+-- its credits are; neither can change later, because balances rest on them.
+--
+-- Outcomes. The first that applies is returned; all but `created` write nothing.
+--   exists                       this tenant is known, on these terms
+--   exists_with_different_terms  this tenant is known, on other terms
+--   unknown_time_zone            the time zone is not in the IANA database
+--   unknown_rate_deck            no such deck
+--   rate_deck_currency_differs   the deck is in another currency
+--   created                      the tenant is known now
+--
+-- Retries: safe. tenant_id is the idempotency key.
+-- Raises:  23514 if the name or the currency has no possible form.
+CREATE OR REPLACE FUNCTION dialout.tenant_create(
+    p_tenant_id uuid, p_name text, p_time_zone text, p_currency text, p_rate_deck_id integer
+)
+RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path TO dialout, pg_temp
+AS $$
+DECLARE
+    v_tenant tenant;
+    v_deck_currency text;
+BEGIN
+    IF NOT EXISTS (SELECT FROM tenant AS t WHERE t.tenant_id = p_tenant_id) THEN
+        IF NOT EXISTS (SELECT FROM pg_timezone_names AS z WHERE z.name = p_time_zone) THEN
+            RETURN 'unknown_time_zone';
+        END IF;
+        SELECT d.currency INTO v_deck_currency FROM rate_deck AS d WHERE d.deck_id = p_rate_deck_id;
+        IF p_rate_deck_id IS NOT null AND v_deck_currency IS null THEN
+            RETURN 'unknown_rate_deck';
+        END IF;
+        IF v_deck_currency <> p_currency THEN
+            RETURN 'rate_deck_currency_differs';
+        END IF;
+        INSERT INTO tenant (tenant_id, name, time_zone, currency, rate_deck_id)
+        VALUES (p_tenant_id, p_name, p_time_zone, p_currency, p_rate_deck_id)
+        ON CONFLICT DO NOTHING;
+        IF found THEN
+            RETURN 'created';
+        END IF;
+    END IF;
+    SELECT t.* INTO STRICT v_tenant FROM tenant AS t WHERE t.tenant_id = p_tenant_id;
+    IF v_tenant.name = p_name
+        AND v_tenant.time_zone = p_time_zone
+        AND v_tenant.currency = p_currency
+        AND v_tenant.rate_deck_id IS NOT DISTINCT FROM p_rate_deck_id
+    THEN
+        RETURN 'exists';
+    END IF;
+    RETURN 'exists_with_different_terms';
+END
+$$;

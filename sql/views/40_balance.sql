@@ -1,0 +1,17 @@
+-- What each source was granted, has paid, has set aside and has left.
+--
+-- The validity is null where it has no bound.
+CREATE OR REPLACE VIEW dialout.balance AS
+SELECT
+    s.tenant_id,
+    s.source_id,
+    s.kind,
+    s.unit,
+    s.currency,
+    nullif(s.valid_from, '-infinity') AS valid_from,
+    nullif(s.valid_to, 'infinity') AS valid_to,
+    s.granted,
+    s.used,
+    s.reserved,
+    s.free
+FROM dialout.source AS s;

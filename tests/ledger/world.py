@@ -1,0 +1,202 @@
+"""A tenant to test on: small words for what the tests need, all said through the ledger."""
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Self
+from uuid import UUID, uuid4
+
+from gateway.core.causes import Disposition
+from gateway.core.dial_out import DialOut, DialOutKind, DialOutRequest, Terms
+from gateway.core.e164 import E164, Destination, NumberKind, Region
+from gateway.core.key import DialOutKey
+from gateway.core.policy import DialOutPermission, OrganizerId, Sku, SourceKind
+from gateway.core.rating import Micros, Rate, Seconds
+from gateway.ledger import (
+    Balance,
+    CreditsOutcome,
+    DeckRow,
+    Ledger,
+    LicenceOutcome,
+    OrganizerOutcome,
+    RateDeckOutcome,
+    RequestOutcome,
+    SettleOutcome,
+    TenantOutcome,
+    VoidOutcome,
+)
+
+NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
+YEAR_BEFORE = datetime(2025, 3, 10, tzinfo=UTC)
+POOL = (SourceKind.POOL,)
+CREDITS = (SourceKind.CREDITS,)
+POOL_THEN_CREDITS = (SourceKind.POOL, SourceKind.CREDITS)
+ORGANIZER = OrganizerId("ann@example.com")
+LONDON = Destination(e164=E164("+442079460123"), region=Region("GB"), kind=NumberKind.FIXED_LINE)
+TERMS = Terms(
+    talk_seconds_max=Seconds(1800),
+    talk_seconds_min=Seconds(60),
+    ring_seconds=Seconds(30),
+    caller_id=E164("+442079460999"),
+)
+LONDON_ROW = DeckRow(
+    prefix="44",
+    price_micros=Micros(12_000),
+    connect_fee_micros=Micros(5_000),
+    initial_increment_seconds=Seconds(60),
+    increment_seconds=Seconds(60),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """One tenant in EUR with a deck that prices +44, and one organizer without licences."""
+
+    ledger: Ledger
+    tenant_id: UUID
+    rate: Rate
+
+    @classmethod
+    async def create(cls, ledger: Ledger, *, time_zone: str = "UTC") -> Self:
+        """Make a tenant that nobody knew before."""
+        deck, deck_id = await ledger.rate_deck_put(
+            f"deck {uuid4()}", "EUR", [LONDON_ROW], YEAR_BEFORE
+        )
+        assert deck is RateDeckOutcome.PUT
+        tenant_id = uuid4()
+        tenant = await ledger.tenant_create(
+            tenant_id, name="Acme", time_zone=time_zone, currency="EUR", rate_deck_id=deck_id
+        )
+        assert tenant is TenantOutcome.CREATED
+        rate = Rate(
+            deck_id=deck_id,
+            prefix=LONDON_ROW.prefix,
+            currency="EUR",
+            price_micros=LONDON_ROW.price_micros,
+            connect_fee_micros=LONDON_ROW.connect_fee_micros,
+            initial_increment_seconds=LONDON_ROW.initial_increment_seconds,
+            increment_seconds=LONDON_ROW.increment_seconds,
+        )
+        world = cls(ledger=ledger, tenant_id=tenant_id, rate=rate)
+        await world.add_organizer(ORGANIZER)
+        return world
+
+    async def add_organizer(self, organizer_id: OrganizerId) -> None:
+        """Make a British organizer known who may call anywhere."""
+        outcome = await self.ledger.organizer_put(
+            self.tenant_id,
+            organizer_id,
+            display_name="Ann",
+            region=Region("GB"),
+            permission=DialOutPermission.ANY,
+        )
+        assert outcome is OrganizerOutcome.CREATED
+
+    async def add_licence(
+        self,
+        organizer_id: OrganizerId = ORGANIZER,
+        *,
+        valid_from: datetime = YEAR_BEFORE,
+        valid_to: datetime | None = None,
+        at: datetime = NOON,
+    ) -> None:
+        """Give an organizer Audio Conferencing: 3600 s a month in the pool."""
+        outcome = await self.ledger.licence_assign(
+            self.tenant_id,
+            organizer_id,
+            Sku.AUDIO_CONFERENCING,
+            valid_from=valid_from,
+            valid_to=valid_to,
+            at=at,
+        )
+        assert outcome is LicenceOutcome.ASSIGNED
+
+    async def add_credits(self, micros: int) -> None:
+        """Add bought funds."""
+        outcome = await self.ledger.credits_add(self.tenant_id, uuid4(), Micros(micros), NOON)
+        assert outcome is CreditsOutcome.ADDED
+
+    def request(self) -> DialOutRequest:
+        """Return a request with an id of its own."""
+        return DialOutRequest(
+            key=DialOutKey(tenant_id=self.tenant_id, dial_out_id=uuid4()),
+            kind=DialOutKind.CALL_ME,
+            organizer_id=ORGANIZER,
+            initiator_id="bob",
+            conference_id="room-1",
+            number_typed="020 7946 0123",
+        )
+
+    async def reserve(
+        self,
+        request: DialOutRequest | None = None,
+        sources: tuple[SourceKind, ...] = POOL_THEN_CREDITS,
+        *,
+        seconds: int = 1800,
+        seconds_min: int = 60,
+        at: datetime = NOON,
+        gate_uniqueid: str | None = None,
+        rate: Rate | None = None,
+    ) -> tuple[RequestOutcome, DialOut]:
+        """Ask for a call to London."""
+        terms = replace(
+            TERMS, talk_seconds_max=Seconds(seconds), talk_seconds_min=Seconds(seconds_min)
+        )
+        return await self.ledger.reserve(
+            request or self.request(),
+            LONDON,
+            sources,
+            rate or self.rate,
+            terms,
+            '{"because": "test"}',
+            at,
+            at + timedelta(seconds=60),
+            gate_uniqueid,
+        )
+
+    async def released(
+        self, sources: tuple[SourceKind, ...] = POOL_THEN_CREDITS, *, seconds: int = 1800
+    ) -> DialOutKey:
+        """Reserve a call that has passed the gate, and return its key."""
+        outcome, dial_out = await self.reserve(
+            None, sources, seconds=seconds, gate_uniqueid="ast-1.1"
+        )
+        assert outcome is RequestOutcome.RESERVED
+        return dial_out.request.key
+
+    async def settle(
+        self, key: DialOutKey, milliseconds: int
+    ) -> tuple[SettleOutcome, DialOut | None]:
+        """End a call that was answered at noon and lasted so long."""
+        return await self.ledger.settle(
+            key,
+            answered_at=NOON,
+            ended_at=NOON + timedelta(milliseconds=milliseconds),
+            hangup_cause=16,
+            disposition=Disposition.ANSWERED,
+            evidence="test",
+        )
+
+    async def void(
+        self, key: DialOutKey, *, at: datetime = NOON, only_if_unclaimed: bool = False
+    ) -> tuple[VoidOutcome, DialOut | None]:
+        """End a call that nobody answered."""
+        return await self.ledger.void(
+            key,
+            at=at,
+            hangup_cause=17,
+            disposition=Disposition.BUSY,
+            only_if_unclaimed=only_if_unclaimed,
+            evidence="test",
+        )
+
+    async def balance(self, kind: SourceKind) -> Balance:
+        """Return the tenant's only source of a kind."""
+        [balance] = [
+            each for each in await self.ledger.balances(self.tenant_id) if each.kind is kind
+        ]
+        return balance
+
+    async def books(self, kind: SourceKind) -> tuple[int, int, int, int]:
+        """Return granted, used, reserved and free of the tenant's only source of a kind."""
+        found = await self.balance(kind)
+        return found.granted, found.used, found.reserved, found.free
