@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Self
 
-from gateway.core.causes import Disposition, disposition
+from gateway.core.causes import Disposition, is_answer, unanswered
 from gateway.core.key import DialOutKey
 
 
@@ -115,7 +115,7 @@ class Call:
 
     def dial_ended(self, dial_status: str, at_ms: int) -> Self:
         """The telephone answered, or the attempt is over."""
-        if disposition(dial_status) is Disposition.ANSWERED:
+        if is_answer(dial_status):
             return replace(
                 self._after(CallEvent.DIAL_ANSWER), dial_status=dial_status, answered_at_ms=at_ms
             )
@@ -151,9 +151,12 @@ class Call:
             )
         if not self.witnessed or (self.trunk_uniqueid is not None and self.dial_status is None):
             return None
+        cause = gate_cause if self.hangup_cause is None else self.hangup_cause
         return Ending(
-            disposition=_unanswered(self.dial_status, dialled=self.trunk_uniqueid is not None),
-            hangup_cause=gate_cause if self.hangup_cause is None else self.hangup_cause,
+            disposition=Disposition.FAILED
+            if self.dial_status is None
+            else unanswered(self.dial_status, cause),
+            hangup_cause=cause,
             answered_at_ms=None,
             ended_at_ms=gate_at_ms if self.hung_up_at_ms is None else self.hung_up_at_ms,
             evidence="events",
@@ -162,7 +165,3 @@ class Call:
     def _after(self, event: CallEvent) -> Self:
         assert self.follows(event), f"{event} does not follow {self.state}"
         return replace(self, state=_NEXT[self.state][event])
-
-
-def _unanswered(dial_status: str | None, *, dialled: bool) -> Disposition:
-    return disposition(dial_status) if dialled else Disposition.FAILED

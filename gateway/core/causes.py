@@ -15,12 +15,31 @@ class Disposition(StrEnum):
 
 
 _BY_DIAL_STATUS = {
-    "ANSWER": Disposition.ANSWERED,
     "BUSY": Disposition.BUSY,
     "NOANSWER": Disposition.NO_ANSWER,
     "CANCEL": Disposition.CANCELLED,
     "CONGESTION": Disposition.CONGESTION,
     "CHANUNAVAIL": Disposition.FAILED,
+}
+
+# What the network said is nearer to the truth than Asterisk's summary, which calls a
+# number that does not exist (404, cause 1) unanswered.
+_BY_CAUSE = {
+    1: Disposition.FAILED,  # unallocated number
+    2: Disposition.FAILED,  # no route to transit network
+    3: Disposition.FAILED,  # no route to destination
+    17: Disposition.BUSY,
+    18: Disposition.NO_ANSWER,  # no user responding
+    19: Disposition.NO_ANSWER,  # user alerted, no answer
+    20: Disposition.FAILED,  # subscriber absent
+    22: Disposition.FAILED,  # number changed
+    27: Disposition.FAILED,  # destination out of order
+    28: Disposition.FAILED,  # invalid number format
+    34: Disposition.CONGESTION,  # no circuit available
+    38: Disposition.CONGESTION,  # network out of order
+    41: Disposition.CONGESTION,  # temporary failure
+    42: Disposition.CONGESTION,  # switching equipment congestion
+    44: Disposition.CONGESTION,  # requested circuit not available
 }
 
 CAUSE_REFUSED = 21
@@ -33,12 +52,18 @@ CAUSE_GATEWAY_MUTE = 102
 """Q.850 "recovery on timer expiry": the gateway did not answer the gate in time."""
 
 
-def disposition(dial_status: str | None) -> Disposition:
-    """Return what a DialStatus means; None says that the trunk was never dialled.
+def is_answer(dial_status: str) -> bool:
+    """Return whether the DialStatus says that the telephone answered."""
+    return dial_status == "ANSWER"
+
+
+def unanswered(dial_status: str, cause: int) -> Disposition:
+    """Return what became of a leg that nobody answered.
 
     A status that this version does not know is a failure, never an answer: an answer has
     an instant of its own, and money follows it.
     """
-    if dial_status is None:
-        return Disposition.CANCELLED
-    return _BY_DIAL_STATUS.get(dial_status, Disposition.FAILED)
+    by_status = _BY_DIAL_STATUS.get(dial_status, Disposition.FAILED)
+    if by_status is Disposition.CANCELLED:
+        return by_status
+    return _BY_CAUSE.get(cause, by_status)

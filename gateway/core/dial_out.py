@@ -78,8 +78,10 @@ class DialOut:
     """One row of the record: the request, the decision, and what Asterisk did about it.
 
     Times are UTC. ``billable_seconds`` is from answer to hangup of the telephone's leg,
-    rounded up; 0 when nobody answered; None until the end is known. ``explanation`` is the
-    JSON text of the facts and the decision, as stored.
+    rounded up; 0 when nobody answered; None until the end is known. ``overrun_seconds`` is
+    what a call lasted beyond what was set aside for it: not billed, and a fault of ours.
+    ``evidence`` says how the end is known, ``explanation`` is the JSON text of the facts and
+    the decision, as stored.
     """
 
     request: DialOutRequest
@@ -101,6 +103,8 @@ class DialOut:
     disposition: Disposition | None
     hangup_cause: int | None
     billable_seconds: Seconds | None
+    overrun_seconds: Seconds | None
+    evidence: str | None
     parts: tuple[FundingPart, ...]
     explanation: str
 
@@ -132,6 +136,8 @@ class DialOut:
             "disposition": self.disposition,
             "hangup_cause": self.hangup_cause,
             "billable_seconds": self.billable_seconds,
+            "overrun_seconds": self.overrun_seconds or None,
+            "evidence": self.evidence,
             "cost_micros": self.cost_micros,
             "currency": next((part.currency for part in self.parts if part.currency), None),
         }

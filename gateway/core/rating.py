@@ -13,7 +13,7 @@ Seconds = NewType("Seconds", int)
 class Rate:
     """One row of a rate deck: the longest prefix that the destination begins with.
 
-    ``price_micros`` is for a minute. The first ``initial_increment_seconds`` are charged
+    ``prefix`` is digits without a plus sign; ``price_micros`` is for a minute. The first ``initial_increment_seconds`` are charged
     whole, then each started ``increment_seconds``; the connect fee once an answered call.
     """
 

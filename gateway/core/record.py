@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from gateway.core.call import Ending
-from gateway.core.causes import Disposition, disposition
+from gateway.core.causes import Disposition, is_answer, unanswered
 
 FAMILY = "dialout/ended"
 """Where the records lie in AstDB; below it the key's 64 hex digits."""
@@ -41,13 +41,13 @@ class CallRecord:
 
     def ending(self) -> Ending:
         """Return how the call ended. Answered needs both: the status and how long it was."""
-        what = disposition(self.dial_status or None)
         answered_at_ms = None
-        if what is Disposition.ANSWERED:
-            if self.answered_ms is None:
-                what = Disposition.FAILED
-            else:
-                answered_at_ms = self.ended_at_ms - self.answered_ms
+        what = Disposition.FAILED
+        if not is_answer(self.dial_status):
+            what = unanswered(self.dial_status, self.hangup_cause)
+        elif self.answered_ms is not None:
+            what = Disposition.ANSWERED
+            answered_at_ms = self.ended_at_ms - self.answered_ms
         return Ending(
             disposition=what,
             hangup_cause=self.hangup_cause,

@@ -164,7 +164,7 @@ async def kill(process: asyncio.subprocess.Process) -> None:
 async def until(condition: Callable[[], bool], deadline_seconds: float) -> None:
     """Return as soon as the condition holds; TimeoutError if it does not by the deadline."""
     async with asyncio.timeout(deadline_seconds):
-        while not condition():  # noqa: ASYNC110 - other programs' files and ports set no Event
+        while not condition():
             await asyncio.sleep(_POLL_SECONDS)
 
 

@@ -53,26 +53,32 @@ def test_an_answered_call_is_billed_from_answer_to_hangup_of_the_trunk_leg() -> 
 
 
 @pytest.mark.parametrize(
-    ("dial_status", "expected"),
+    ("dial_status", "cause", "expected"),
     [
-        ("BUSY", Disposition.BUSY),
-        ("NOANSWER", Disposition.NO_ANSWER),
-        ("CANCEL", Disposition.CANCELLED),
-        ("CONGESTION", Disposition.CONGESTION),
-        ("CHANUNAVAIL", Disposition.FAILED),
-        ("SOMETHING_NEW", Disposition.FAILED),
+        ("BUSY", 17, Disposition.BUSY),
+        ("NOANSWER", 0, Disposition.NO_ANSWER),
+        ("NOANSWER", 19, Disposition.NO_ANSWER),
+        ("CANCEL", 16, Disposition.CANCELLED),
+        ("CONGESTION", 34, Disposition.CONGESTION),
+        ("CHANUNAVAIL", 0, Disposition.FAILED),
+        ("SOMETHING_NEW", 16, Disposition.FAILED),
+        # Asterisk calls a number that does not exist unanswered; the cause knows better.
+        ("NOANSWER", 1, Disposition.FAILED),
+        # We hung up while it rang: what the far side said to that does not matter.
+        ("CANCEL", 17, Disposition.CANCELLED),
     ],
 )
-def test_an_unanswered_call_ends_with_its_dial_status(
-    dial_status: str, expected: Disposition
+def test_an_unanswered_call_ends_with_what_the_network_said(
+    dial_status: str, cause: int, expected: Disposition
 ) -> None:
-    """Each DialStatus has its disposition, and none of them bills."""
-    call = DIALING.dial_ended(dial_status, 2_000).trunk_hung_up(17, 2_001).gate_hung_up()
+    """Each way of not being answered has its disposition, and none of them bills."""
+    call = DIALING.dial_ended(dial_status, 2_000).trunk_hung_up(cause, 2_001).gate_hung_up()
 
-    ending = call.ending(gate_cause=17, gate_at_ms=2_002)
+    ending = call.ending(gate_cause=cause, gate_at_ms=2_002)
 
     assert ending is not None
     assert ending.disposition is expected
+    assert ending.hangup_cause == cause
     assert ending.answered_at_ms is None
 
 

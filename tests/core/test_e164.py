@@ -153,6 +153,7 @@ SHARED_RANGES = {"EH": "MA", "MF": "BL"}
 def test_the_example_number_of_every_country_is_its_own(region: str) -> None:
     """Typed with +, by somebody elsewhere, each country's example is a number of that country."""
     example = phonenumbers.example_number(region)
+    assert example is not None
     e164 = phonenumbers.format_number(example, phonenumbers.PhoneNumberFormat.E164)
 
     number = read_number(e164, Region("ZW" if region == "US" else "US"))

@@ -21,7 +21,8 @@ def test_an_answered_call_is_reckoned_back_from_its_end() -> None:
     ("text", "expected"),
     [
         ("u:1700000010500::17:BUSY", Disposition.BUSY),
-        ("u:1700000010500::0:", Disposition.CANCELLED),
+        ("u:1700000010500::0:CANCEL", Disposition.CANCELLED),
+        ("u:1700000010500::0:", Disposition.FAILED),
         ("u:1700000010500:0:16:NOANSWER", Disposition.NO_ANSWER),
         ("u:1700000010500::16:ANSWER", Disposition.FAILED),
     ],

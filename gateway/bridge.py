@@ -1,0 +1,114 @@
+"""One conference bridge as the gateway sees it: its link, its heartbeat, whether it is ready.
+
+The heartbeat tells the gate that somebody can decide. It is renewed only while the link
+is up, the calls are reconciled and the ledger answers; so a gateway that cannot decide
+lets the gate refuse at once instead of keeping callers waiting.
+"""
+
+import asyncio
+from itertools import groupby
+
+import structlog
+
+from gateway.ami import AmiClient, AmiError, LinkDown, LinkUp
+from gateway.dialer import Dialer, from_ms
+from gateway.ledger import Ledger, LedgerUnavailable
+from gateway.reconcile import Reconciliation
+
+log = structlog.get_logger()
+
+HEARTBEAT = "DIALOUT_HEARTBEAT"
+HEARTBEAT_SECONDS = 2.0
+SEEN_EVERY = 5
+"""Heartbeats between two notes of which calls were seen alive."""
+
+RECONCILE_SECONDS = 60.0
+
+
+class Bridge:
+    """Consumes the events of one Asterisk, in order, and keeps it and the ledger in step."""
+
+    def __init__(
+        self, *, ami: AmiClient, ledger: Ledger, dialer: Dialer, reconciliation: Reconciliation
+    ) -> None:
+        self._ami = ami
+        self._ledger = ledger
+        self._dialer = dialer
+        self._reconciliation = reconciliation
+        self._reconcile_now = asyncio.Event()
+        self._reconciled = False
+        self._ledger_answers = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether a call could be placed right now."""
+        return self._ami.ready and self._reconciled and self._ledger_answers
+
+    async def run(self) -> None:
+        """Serve until cancelled. Raises ``AmiLoginRefused`` if Asterisk does not let us in."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._ami.run())
+            tasks.create_task(self._consume())
+            tasks.create_task(self._reconcile())
+            tasks.create_task(self._beat())
+
+    async def _consume(self) -> None:
+        async for event in self._ami.events():
+            match event:
+                case LinkUp():
+                    self._reconcile_now.set()
+                case LinkDown():
+                    self._reconciled = False
+                    self._dialer.link_lost()
+                case _:
+                    self._dialer.handle(event)
+
+    async def _reconcile(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(RECONCILE_SECONDS):
+                    await self._reconcile_now.wait()
+            except TimeoutError:
+                pass
+            self._reconcile_now.clear()
+            if not self._ami.ready:
+                continue
+            try:
+                absent = await self._reconciliation.run()
+                self._reconciled = True
+                await self._reconciliation.look_again(absent)
+            except (AmiError, LedgerUnavailable) as error:
+                log.warning("calls.unreconciled", error=str(error))
+                await asyncio.sleep(HEARTBEAT_SECONDS)
+                self._reconcile_now.set()
+
+    async def _beat(self) -> None:
+        beats = 0
+        while True:
+            if self._ami.ready:
+                await self._renew(note_seen=beats % SEEN_EVERY == 0)
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+            beats += 1
+
+    async def _renew(self, *, note_seen: bool) -> None:
+        try:
+            await self._ledger.ping()
+            self._ledger_answers = True
+            if not self._reconciled:
+                return
+            clock_ms = await self._ami.ping()
+            await self._ami.set_variable(HEARTBEAT, str(clock_ms // 1000))
+            if note_seen:
+                await self._note_seen(clock_ms)
+        except LedgerUnavailable as error:
+            self._ledger_answers = False
+            log.warning("heartbeat.skipped", error=str(error))
+        except AmiError as error:
+            log.warning("heartbeat.skipped", error=str(error))
+
+    async def _note_seen(self, clock_ms: int) -> None:
+        """Note in the ledger that the calls in hand were alive: no hangup has come for them."""
+        keys = sorted(self._dialer.live_keys(), key=lambda key: key.hex)
+        for tenant_id, group in groupby(keys, key=lambda key: key.tenant_id):
+            ids = [key.dial_out_id for key in group]
+            await self._ledger.seen(tenant_id, ids, from_ms(clock_ms))

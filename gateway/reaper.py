@@ -1,0 +1,29 @@
+"""Ends what is past its time: calls that outlived their limits, reservations nobody claimed."""
+
+import asyncio
+
+import structlog
+
+from gateway.dialer import Dialer
+from gateway.ledger import LedgerUnavailable
+
+log = structlog.get_logger()
+
+PERIOD_SECONDS = 2.0
+
+
+class Reaper:
+    """The last of three limits on a call, behind the two that Asterisk keeps by itself."""
+
+    def __init__(self, *, dialer: Dialer) -> None:
+        self._dialer = dialer
+
+    async def run(self) -> None:
+        """Sweep for ever."""
+        while True:
+            await asyncio.sleep(PERIOD_SECONDS)
+            await self._dialer.hang_up_overdue()
+            try:
+                await self._dialer.void_expired()
+            except LedgerUnavailable as error:
+                log.warning("ledger.unavailable", error=str(error))

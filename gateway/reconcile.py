@@ -1,0 +1,121 @@
+"""After each (re)connection, and now and then: ledger, channels and records made to agree.
+
+Three answers are possible for a call that the ledger holds open. Alive: its channel is in
+a complete list. Ended: the Asterisk host keeps a record of its end, or two complete lists,
+some seconds apart, have no such channel and there is no record. Unknown: anything else,
+and unknown changes nothing.
+"""
+
+import asyncio
+from datetime import datetime
+
+import structlog
+
+from gateway.ami import AmiClient
+from gateway.core.call import Ending
+from gateway.core.causes import Disposition
+from gateway.core.dial_out import DialOut, DialOutState
+from gateway.core.key import DialOutKey
+from gateway.core.record import FAMILY, CallRecord
+from gateway.dialer import Dialer
+from gateway.ledger import Ledger
+
+log = structlog.get_logger()
+
+SECOND_LOOK_SECONDS = 3.0
+"""Between the two lists that together prove an absence. The record is written at the
+hangup, so a call that ended between them has one by the time of the second."""
+
+CAUSE_UNKNOWN = 0
+
+
+class Reconciliation:
+    """Finds out what became of the calls that the ledger holds open."""
+
+    def __init__(self, *, ami: AmiClient, ledger: Ledger, dialer: Dialer) -> None:
+        self._ami = ami
+        self._ledger = ledger
+        self._dialer = dialer
+
+    async def run(self) -> tuple[DialOut, ...]:
+        """Settle what is recorded, follow what is alive, return what was found nowhere.
+
+        Raises ``AmiError`` or ``LedgerUnavailable``; nothing is concluded then.
+        """
+        open_dial_outs = await self._ledger.open_dial_outs()
+        alive = {channel.uniqueid for channel in await self._ami.channels()}
+        records = await self._ami.records(FAMILY)
+        await self._end_recorded(records, alive, open_dial_outs)
+        absent = []
+        for dial_out in open_dial_outs:
+            if _gate(dial_out) in alive:
+                self._dialer.attach(dial_out)
+            elif dial_out.state is not DialOutState.RESERVED and self._is_loose(dial_out, records):
+                absent.append(dial_out)
+        log.info(
+            "calls.reconciled", open=len(open_dial_outs), recorded=len(records), absent=len(absent)
+        )
+        return tuple(absent)
+
+    async def look_again(self, absent: tuple[DialOut, ...]) -> None:
+        """End those that a second complete list does not have either, at the least they lasted."""
+        if not absent:
+            return
+        await asyncio.sleep(SECOND_LOOK_SECONDS)
+        alive = {channel.uniqueid for channel in await self._ami.channels()}
+        records = await self._ami.records(FAMILY)
+        await self._end_recorded(records, alive, absent)
+        for dial_out in absent:
+            if _gate(dial_out) not in alive and self._is_loose(dial_out, records):
+                log.warning("call.vanished", dial_out_id=str(dial_out.request.key.dial_out_id))
+                await self._dialer.end(dial_out.request.key, _gate(dial_out), _least(dial_out))
+
+    def _is_loose(self, dial_out: DialOut, records: dict[str, str]) -> bool:
+        """Return whether neither a record nor the dialer accounts for the call."""
+        recorded = dial_out.request.key.hex in records
+        return not recorded and not self._dialer.follows(_gate(dial_out))
+
+    async def _end_recorded(
+        self, records: dict[str, str], alive: set[str], open_dial_outs: tuple[DialOut, ...]
+    ) -> None:
+        """End what a record says has ended, unless its channel is there to contradict it.
+
+        Whoever may originate may write records; the list of channels nobody can forge.
+        """
+        by_key = {each.request.key: each for each in open_dial_outs}
+        for name, text in records.items():
+            key = DialOutKey.parse(name)
+            record = CallRecord.parse(text)
+            if key is None or record is None:
+                log.error("record.unreadable", key=name, text=text)
+                continue
+            if record.gate_uniqueid in alive:
+                continue
+            dial_out = by_key.get(key) or await self._ledger.dial_out(key)
+            if dial_out is None:
+                log.error("record.unknown", key=name)
+            elif dial_out.gate_uniqueid != record.gate_uniqueid:
+                log.error("record.forged", key=name, uniqueid=record.gate_uniqueid)
+            else:
+                await self._dialer.end(key, record.gate_uniqueid, record.ending())
+
+
+def _gate(dial_out: DialOut) -> str:
+    return dial_out.gate_uniqueid or dial_out.request.key.gate_uniqueid
+
+
+def _least(dial_out: DialOut) -> Ending:
+    """Return the shortest call that the evidence allows: until it was last seen alive."""
+    answered_at = dial_out.answered_at
+    last_seen = max(filter(None, (answered_at, dial_out.seen_at, dial_out.requested_at)))
+    return Ending(
+        disposition=Disposition.FAILED if answered_at is None else Disposition.ANSWERED,
+        hangup_cause=CAUSE_UNKNOWN,
+        answered_at_ms=None if answered_at is None else _ms(answered_at),
+        ended_at_ms=_ms(last_seen),
+        evidence="absent_twice",
+    )
+
+
+def _ms(at: datetime) -> int:
+    return int(at.timestamp() * 1000)
