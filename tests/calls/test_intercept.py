@@ -1,0 +1,134 @@
+"""Software that used to dial by itself, and now comes through the gate with a raw number."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import uuid4
+
+import pytest
+
+from gateway.lab.stack import Stack
+from tests.calls.conftest import APPLICATION, APPLICATION_SECRET
+from tests.calls.meeting import ORGANIZER, Meeting, london
+from tests.gate.ami_socket import AmiSocket, Message
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+@asynccontextmanager
+async def old_dialer(parts: Stack) -> AsyncIterator[AmiSocket]:
+    """Log in as the other application."""
+    asterisk = parts.asterisk
+    async with AmiSocket(
+        asterisk.host, asterisk.ami_port, APPLICATION, APPLICATION_SECRET
+    ) as application:
+        yield application
+
+
+async def originate(application: AmiSocket, number: str, **variables: str) -> Message:
+    """Originate to the intercept; return how the channel that dialled was hung up."""
+    name = uuid4().hex
+    answer = await application.send(
+        ("Action", "Originate"),
+        ("Channel", f"Local/{number}@dialout-intercept/n"),
+        ("Context", "dialout-join"),
+        ("Exten", "s"),
+        ("Priority", "1"),
+        ("Async", "true"),
+        ("Timeout", "20000"),
+        ("ChannelId", f"{name}-1"),
+        ("OtherChannelId", f"{name}-2"),
+        *(("Variable", f"DIALOUT_{key.upper()}={value}") for key, value in variables.items()),
+    )
+    assert answer["Response"] == "Success", answer
+    return await application.event("Hangup", 20, Uniqueid=f"{name}-2")
+
+
+async def test_an_intercepted_call_is_decided_paid_and_billed(
+    meeting: Meeting, parts: Stack
+) -> None:
+    """The application changed one line; the organizer pays as for any other call."""
+    number, dial_out_id = london("22"), str(uuid4())
+
+    async with old_dialer(parts) as application:
+        await originate(
+            application,
+            number,
+            tenant=str(meeting.tenant_id),
+            organizer=ORGANIZER,
+            conference="room",
+            id=dial_out_id,
+        )
+    ended = await meeting.ended(dial_out_id)
+
+    assert (ended["kind"], ended["disposition"]) == ("intercept", "answered")
+    assert ended["paid_by"] == ["pool"]
+    assert ended["billable_seconds"] in (2, 3)
+    assert meeting.invites(number) == 1
+    await meeting.assert_books_are_clean()
+
+
+async def test_an_intercepted_call_without_an_id_gets_one(meeting: Meeting, parts: Stack) -> None:
+    """The application need not know of ids: each of its calls is a dial-out of its own."""
+    numbers = london("21"), london("21")
+
+    async with old_dialer(parts) as application:
+        for number in numbers:
+            await originate(application, number, tenant=str(meeting.tenant_id), organizer=ORGANIZER)
+
+    assert [meeting.invites(number) for number in numbers] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {},
+        {"tenant": "nobody"},
+        {"tenant": "00000000-0000-0000-0000-000000000000", "organizer": ORGANIZER},
+        {"organizer": ORGANIZER},
+        {"tenant": "THE_TENANT", "organizer": "stranger"},
+        {"tenant": "THE_TENANT"},
+        {"tenant": "THE_TENANT", "organizer": ORGANIZER, "id": "not-an-id"},
+    ],
+    ids=[
+        "nothing said",
+        "no tenant's id",
+        "an unknown tenant",
+        "no tenant",
+        "an unknown organizer",
+        "no organizer",
+        "no possible id",
+    ],
+)
+async def test_an_unfunded_intercept_is_refused(
+    meeting: Meeting, parts: Stack, variables: dict[str, str]
+) -> None:
+    """Variables are a claim to be checked. Refused with cause 21, and the carrier hears nothing."""
+    number = london("22")
+    named = {
+        key: str(meeting.tenant_id) if value == "THE_TENANT" else value
+        for key, value in variables.items()
+    }
+
+    async with old_dialer(parts) as application:
+        hangup = await originate(application, number, **named)
+
+    assert hangup["Cause"] == "21"
+    assert meeting.invites(number) == 0
+
+
+async def test_an_id_is_good_for_one_call(meeting: Meeting, parts: Stack) -> None:
+    """The second channel with the same id is refused: nothing is dialled twice."""
+    number, dial_out_id = london("21"), str(uuid4())
+    variables = {
+        "tenant": str(meeting.tenant_id),
+        "organizer": ORGANIZER,
+        "conference": "room",
+        "id": dial_out_id,
+    }
+
+    async with old_dialer(parts) as application:
+        await originate(application, number, **variables)
+        hangup = await originate(application, number, **variables)
+
+    assert hangup["Cause"] == "21"
+    assert meeting.invites(number) == 1

@@ -1,0 +1,216 @@
+"""What fails, fails closed; what was up is billed to the second, once it can be."""
+
+import asyncio
+import math
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from gateway import db
+from gateway.lab.service import Service
+from gateway.lab.stack import Stack, stack
+from gateway.ledger import Ledger
+from tests.calls.conftest import APPLICATION, APPLICATION_SECRET, LAB, OPTIONS
+from tests.calls.meeting import ORGANIZER, Meeting, london
+from tests.calls.test_intercept import originate
+from tests.gate.ami_socket import AmiSocket
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+GATE_SECONDS = 3
+HEARTBEAT_SECONDS_MAX = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """A stack and a gateway that a test may break. ``witness`` sees every event on Asterisk."""
+
+    parts: Stack
+    service: Service
+    meeting: Meeting
+    witness: AmiSocket
+
+    async def attempt(self) -> tuple[str, float]:
+        """Try to get through the gate; return the cause of the hangup and the seconds it took."""
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        hangup = await originate(
+            self.witness,
+            london("22"),
+            tenant=str(self.meeting.tenant_id),
+            organizer=ORGANIZER,
+        )
+        return hangup["Cause"], loop.time() - begun
+
+    async def attempt_with_stale_heartbeat(self) -> tuple[str, float]:
+        """Try until the gate knows that nobody is there; return that attempt."""
+        async with asyncio.timeout(HEARTBEAT_SECONDS_MAX + 2 * GATE_SECONDS):
+            while True:
+                cause, seconds = await self.attempt()
+                if cause != "102":
+                    return cause, seconds
+
+    async def trunk_leg(self) -> str:
+        """Return the uniqueid of the leg on the trunk that answered last."""
+        return (await self.witness.event("DialEnd", DialStatus="ANSWER"))["DestUniqueid"]
+
+    async def seconds(self, trunk_leg: str) -> float:
+        """Return how long a leg was up, by the events that the witness saw."""
+        answer = await self.witness.event("DialEnd", DestUniqueid=trunk_leg)
+        hangup = await self.witness.event("Hangup", Uniqueid=trunk_leg)
+        return float(hangup["Timestamp"]) - float(answer["Timestamp"])
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    """A site of this test alone."""
+    async with (
+        stack(LAB, applications={APPLICATION: APPLICATION_SECRET}) as parts,
+        db.pool(parts.owner) as pool,
+        Service(
+            parts.asterisk,
+            database=parts.gateway,
+            output=tmp_path / "gateway.log",
+            options=OPTIONS,
+        ) as service,
+        service.client() as client,
+        AmiSocket(
+            parts.asterisk.host, parts.asterisk.ami_port, APPLICATION, APPLICATION_SECRET
+        ) as witness,
+    ):
+        meeting = await Meeting.create(client, Ledger(pool, call_seconds_max=20.0), parts.carrier)
+        yield Site(parts=parts, service=service, meeting=meeting, witness=witness)
+
+
+async def until_ready(client: httpx.AsyncClient, *, ready: bool, seconds: float = 15) -> None:
+    """Return once the gateway says that it is, or is not, ready."""
+    async with asyncio.timeout(seconds):
+        while (await client.get("/readyz")).is_success is not ready:
+            await asyncio.sleep(0.05)
+
+
+async def test_a_call_outlives_its_gateway_and_is_settled_after_the_restart(site: Site) -> None:
+    """Killed with a call up: the call goes on, nobody else gets through, no second is lost.
+
+    The call ends while no gateway runs, so nothing but the record on the Asterisk host can
+    say when.
+    """
+    placed = await site.meeting.place(london("10"))
+    await site.meeting.answered(placed["dial_out_id"])
+    trunk_leg = await site.trunk_leg()
+
+    await site.service.kill()
+    at_once = await site.attempt()
+    later = await site.attempt_with_stale_heartbeat()
+    assert "PJSIP/dialout-trunk" in await site.parts.asterisk.cli("core show channels concise")
+    key_hex = site.meeting.tenant_id.hex + placed["dial_out_id"].replace("-", "")
+    await site.parts.asterisk.cli(f"channel request hangup {await gate_channel(site, key_hex)}")
+    seconds = await site.seconds(trunk_leg)
+    await site.service.start()
+    ended = await site.meeting.ended(placed["dial_out_id"])
+
+    assert at_once[0] == "102"
+    assert at_once[1] < GATE_SECONDS + 1
+    assert later[0] == "38"
+    assert later[1] < 0.5
+    assert ended["billable_seconds"] == math.ceil(seconds)
+    await site.meeting.assert_books_are_clean()
+
+
+async def gate_channel(site: Site, key_hex: str) -> str:
+    """Return the name of the channel that runs a dial-out's gate."""
+    for line in (await site.parts.asterisk.cli("core show channels concise")).splitlines():
+        name, *rest = line.split("!")
+        if rest and rest[-1] == f"{key_hex}-gate":
+            return name
+    raise AssertionError("the call is gone")
+
+
+async def test_a_call_that_ends_after_the_restart_is_settled_to_the_second(site: Site) -> None:
+    """The new gateway finds the call alive, follows it, and bills all of it."""
+    placed = await site.meeting.place(london("10"))
+    await site.meeting.answered(placed["dial_out_id"])
+    trunk_leg = await site.trunk_leg()
+
+    await site.service.kill()
+    await site.service.start()
+    await site.meeting.cancel(placed["dial_out_id"])
+    ended = await site.meeting.ended(placed["dial_out_id"])
+
+    assert ended["billable_seconds"] == math.ceil(await site.seconds(trunk_leg))
+    await site.meeting.assert_books_are_clean()
+
+
+async def test_a_gateway_that_stops_leaves_calls_up(site: Site) -> None:
+    """An upgrade drops nobody: stop, start, and the call is still there and still followed."""
+    placed = await site.meeting.place(london("10"))
+    await site.meeting.answered(placed["dial_out_id"])
+
+    await site.service.stop()
+    await site.service.start()
+
+    assert (await site.meeting.read(placed["dial_out_id"]))["state"] == "answered"
+    await site.meeting.cancel(placed["dial_out_id"])
+    await site.meeting.ended(placed["dial_out_id"])
+    await site.meeting.assert_books_are_clean()
+
+
+async def test_without_asterisk_nothing_is_reserved(site: Site) -> None:
+    """503 and not ready while Asterisk is away; a call works as soon as it is back."""
+    client = site.meeting.client
+    await site.parts.asterisk.stop()
+    await until_ready(client, ready=False)
+
+    away = await site.meeting.post(london("22"))
+    await site.parts.asterisk.start()
+    await until_ready(client, ready=True)
+    placed = await site.meeting.place(london("22"))
+
+    assert (away.status_code, away.json()["reason"]) == (503, "bridge_unavailable")
+    assert away.headers["Retry-After"]
+    await site.meeting.ended(placed["dial_out_id"])
+    await site.meeting.assert_books_are_clean()
+
+
+async def test_a_call_that_vanished_with_asterisk_is_billed_as_long_as_it_was_seen(
+    site: Site,
+) -> None:
+    """Asterisk killed: no hangup, no record. Nobody is billed for a second that nobody saw."""
+    placed = await site.meeting.place(london("10"))
+    await site.meeting.answered(placed["dial_out_id"])
+    begun = asyncio.get_running_loop().time()
+
+    await site.parts.asterisk.kill()
+    lasted = asyncio.get_running_loop().time() - begun
+    await site.parts.asterisk.start()
+    ended = await site.meeting.ended(placed["dial_out_id"], seconds=30)
+
+    assert ended["disposition"] == "answered"
+    assert ended["billable_seconds"] <= math.ceil(lasted) + 1
+    await site.meeting.assert_books_are_clean()
+
+
+async def test_without_its_database_the_gateway_refuses_and_comes_back(site: Site) -> None:
+    """503, never 500; a call that is up goes on, and is billed once the database is there."""
+    client = site.meeting.client
+    placed = await site.meeting.place(london("24"))
+    await site.meeting.answered(placed["dial_out_id"])
+    trunk_leg = await site.trunk_leg()
+
+    await site.parts.postgres.stop()
+    await until_ready(client, ready=False)
+    away = await site.meeting.post(london("22"))
+    read = await client.get(site.meeting.path(placed["dial_out_id"]))
+    seconds = await site.seconds(trunk_leg)
+    await site.parts.postgres.start()
+    await until_ready(client, ready=True)
+    ended = await site.meeting.ended(placed["dial_out_id"])
+
+    assert (away.status_code, away.json()["reason"]) == (503, "ledger_unavailable")
+    assert read.status_code == 503
+    assert ended["billable_seconds"] == math.ceil(seconds)
+    await site.meeting.assert_books_are_clean()
