@@ -35,7 +35,6 @@ class Bridge:
         self._ledger = ledger
         self._dialer = dialer
         self._reconciliation = reconciliation
-        self._reconcile_now = asyncio.Event()
         self._reconciled = False
         self._ledger_answers = False
 
@@ -56,7 +55,7 @@ class Bridge:
         async for event in self._ami.events():
             match event:
                 case LinkUp():
-                    self._reconcile_now.set()
+                    self._dialer.in_doubt.set()
                 case LinkDown():
                     self._reconciled = False
                     self._dialer.link_lost()
@@ -67,10 +66,10 @@ class Bridge:
         while True:
             try:
                 async with asyncio.timeout(RECONCILE_SECONDS):
-                    await self._reconcile_now.wait()
+                    await self._dialer.in_doubt.wait()
             except TimeoutError:
                 pass
-            self._reconcile_now.clear()
+            self._dialer.in_doubt.clear()
             if not self._ami.ready:
                 continue
             try:
@@ -80,7 +79,7 @@ class Bridge:
             except (AmiError, LedgerUnavailable) as error:
                 log.warning("calls.unreconciled", error=str(error))
                 await asyncio.sleep(HEARTBEAT_SECONDS)
-                self._reconcile_now.set()
+                self._dialer.in_doubt.set()
 
     async def _beat(self) -> None:
         beats = 0

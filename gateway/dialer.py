@@ -6,6 +6,7 @@ keeps the tasks of one call from overtaking each other.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -37,6 +38,7 @@ from gateway.core.reasons import Reason
 from gateway.core.record import FAMILY, CallRecord
 from gateway.ledger import (
     Claim,
+    ClaimOutcome,
     Ledger,
     LedgerUnavailable,
     RequestOutcome,
@@ -54,6 +56,10 @@ REFUSE_CONTEXT = "dialout-refuse"
 JOIN_CONTEXT = "dialout-join"
 
 CAUSE_NORMAL_CLEARING = 16
+CLAIM_SECONDS_MAX = 2.0
+"""How old a claim may be when its channel reaches the gate. Less than the time between the
+two lists of channels that prove a call absent, or another gateway might have voided it."""
+
 GATE_SECONDS_MAX = 4
 """The gate's own bound and a little: how much longer than the ringing an Originate may last."""
 
@@ -67,11 +73,19 @@ class BridgeUnavailable(Exception):
 
 @dataclass(slots=True, eq=False)
 class LiveCall:
-    """A call that this gateway follows. ``cap_at`` is on the event loop's clock."""
+    """A call that this gateway follows.
+
+    ``cap_at`` is on the event loop's clock. ``claiming`` is the claim of a call that we
+    originated, ``claimed_at`` when it was asked for. ``decided`` is set once the gate has
+    been told to dial, or never will be.
+    """
 
     call: Call
     cap_at: float | None = None
+    claiming: asyncio.Task[Claim | ClaimOutcome] | None = None
+    claimed_at: float = 0.0
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    decided: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Dialer:
@@ -90,6 +104,8 @@ class Dialer:
         self._admission = admission
         self._now = now
         self._steps: set[asyncio.Task[None]] = set()
+        self.in_doubt = asyncio.Event()
+        """Set when a call has ended and nothing seen proves how; the reconciliation clears it."""
         self._by_gate: dict[str, LiveCall] = {}
         self._by_trunk: dict[str, LiveCall] = {}
 
@@ -98,7 +114,9 @@ class Dialer:
     async def place(self, request: DialOutRequest) -> tuple[RequestOutcome, DialOut | None]:
         """Decide the request and, if it may be made and paid, have Asterisk begin the call.
 
-        Returns as soon as Asterisk has taken it; whether the telephone answers shows later.
+        Returns when the gate has let the call go on to the trunk; whether the telephone
+        answers shows later. Not before, because the work of answering the client would
+        delay the ringing.
         A request whose key was used before changes nothing and returns what became of it.
 
         Raises ``BridgeUnavailable`` when no telephone will ring because of this request,
@@ -125,7 +143,7 @@ class Dialer:
         if dial_out is None or dial_out.state in (DialOutState.REFUSED, DialOutState.ENDED):
             return dial_out
         if dial_out.state is DialOutState.RESERVED:
-            await self._void_unclaimed(key, Disposition.CANCELLED, evidence="cancelled")
+            await self._give_back(key, Disposition.CANCELLED, "cancelled")
         await self._hang_up(dial_out.gate_uniqueid or key.gate_uniqueid, CAUSE_NORMAL_CLEARING)
         return await self._ledger.dial_out(key)
 
@@ -223,6 +241,10 @@ class Dialer:
         key = dial_out.request.key
         assert dial_out.ring_seconds is not None, "a reservation has its terms"
         live = self._track(Call(key=key, gate_uniqueid=key.gate_uniqueid))
+        # Asterisk takes longer to reach the gate than the ledger to answer; so the claim,
+        # which may follow the Originate but not its channel, costs the caller nothing.
+        live.claimed_at = asyncio.get_running_loop().time()
+        live.claiming = asyncio.create_task(self._ledger.claim(key, key.gate_uniqueid, self._now()))
         try:
             await self._ami.originate(
                 action_id=key.hex,
@@ -235,30 +257,35 @@ class Dialer:
                 other_channel_id=key.gate_uniqueid,
             )
         except AmiError as error:
-            # Refused or unknown: without a claim no trunk is dialled, so taking the
-            # chance of a claim away is enough, whatever Asterisk did.
+            # Refused or unknown. A gate that is reached all the same finds nobody who
+            # knows the call, so nothing will be dialled, whatever Asterisk did.
             log.warning("dial_out.originate_failed", error=str(error), **_names(key))
-            if await self._void_unclaimed(key, Disposition.FAILED, evidence="not_originated"):
-                self._forget(live.call.gate_uniqueid)
-                raise BridgeUnavailable from error
+            self._forget(live.call.gate_uniqueid)
+            await asyncio.gather(live.claiming, return_exceptions=True)
+            await self._give_back(key, Disposition.FAILED, "not_originated", claimed_too=True)
+            raise BridgeUnavailable from error
+        await _within(live.decided.wait(), GATE_SECONDS_MAX)
         return dial_out
 
     async def _open_gate(self, event: GateReached) -> None:
+        """Let a call dial that we originated, claimed, and have not let dial before.
+
+        Whoever else comes with a key gets no answer, and the gate hangs up by itself: it is
+        another gateway's call, a replay, or a forgery.
+        """
         key = DialOutKey.parse(event.key_hex)
-        if key is None or event.uniqueid != key.gate_uniqueid:
-            log.error("gate.forged", channel=event.channel, uniqueid=event.uniqueid)
-            return
         live = self._by_gate.get(event.uniqueid)
-        if live is None:
-            live = self._track(Call(key=key, gate_uniqueid=event.uniqueid))
+        if live is None or live.claiming is None or live.call.key != key:
+            log.warning("gate.ignored", uniqueid=event.uniqueid)
+            return
         async with live.lock:
-            claim = await self._ledger.claim(key, event.uniqueid, self._now())
-            if isinstance(claim, Claim):
+            claim = await live.claiming
+            waited = asyncio.get_running_loop().time() - live.claimed_at
+            if isinstance(claim, Claim) and waited < CLAIM_SECONDS_MAX:
                 await self._release(live, claim, event)
             else:
-                log.warning("dial_out.claim_refused", outcome=claim, **_names(key))
-                self._forget(live.call.gate_uniqueid)
-                await self._hang_up(event.channel, CAUSE_REFUSED)
+                log.warning("dial_out.claim_refused", waited=waited, **_names(live.call.key))
+                await self._hang_up(event.uniqueid, CAUSE_REFUSED)
 
     async def _intercept(self, event: InterceptReached) -> None:
         request = _intercepted(event)
@@ -290,7 +317,7 @@ class Dialer:
         live.cap_at = self._cap_at(claim.talk_seconds, claim.ring_seconds)
         try:
             await self._ami.set_and_redirect(
-                channel=event.channel,
+                channel=event.uniqueid,
                 variable="DIALOUT_VERDICT",
                 value=_verdict(key, claim, event),
                 context=RELEASE_CONTEXT,
@@ -302,11 +329,12 @@ class Dialer:
             log.warning("dial_out.release_failed", error=str(error), **_names(key))
         else:
             log.info("dial_out.released", **_names(key))
+        live.decided.set()
 
     async def _refuse(self, event: InterceptReached, reason: Reason) -> None:
         try:
             await self._ami.set_and_redirect(
-                channel=event.channel,
+                channel=event.uniqueid,
                 variable="DIALOUT_REASON",
                 value=reason.value,
                 context=REFUSE_CONTEXT,
@@ -370,6 +398,7 @@ class Dialer:
             if ending is None:
                 log.warning("call.end_unproved", **_names(call.key))
                 self._forget(call.gate_uniqueid)
+                self.in_doubt.set()
             else:
                 await self.end(call.key, call.gate_uniqueid, ending)
 
@@ -422,26 +451,30 @@ class Dialer:
             log.error("dial_out.ending_disputed", outcome=outcome, **_names(key))
         return None
 
-    async def _void_unclaimed(
-        self, key: DialOutKey, disposition: Disposition, *, evidence: str
-    ) -> bool:
-        """Take away the chance of a claim; return False if the gate was faster."""
+    async def _give_back(
+        self,
+        key: DialOutKey,
+        disposition: Disposition,
+        evidence: str,
+        *,
+        claimed_too: bool = False,
+    ) -> None:
+        """Void a dial-out that nobody claimed. From then on nobody can."""
         outcome, dial_out = await self._ledger.void(
             key,
             at=self._now(),
             hangup_cause=0,
             disposition=disposition,
-            only_if_unclaimed=True,
+            only_if_unclaimed=not claimed_too,
             evidence=evidence,
         )
         if outcome is VoidOutcome.VOIDED and dial_out is not None:
             log.info("dial_out.ended", **dial_out.summary())
-        return outcome not in (VoidOutcome.RELEASED, VoidOutcome.ANSWERED)
 
     async def void_expired(self) -> None:
         """Give back what was set aside for dial-outs that never reached their gate."""
         for key in await self._ledger.expired(self._now()):
-            await self._void_unclaimed(key, Disposition.FAILED, evidence="expired")
+            await self._give_back(key, Disposition.FAILED, "expired")
 
     async def _hang_up(self, channel: str, cause: int) -> None:
         try:
@@ -460,7 +493,10 @@ class Dialer:
 
     def _forget(self, gate_uniqueid: str) -> None:
         live = self._by_gate.pop(gate_uniqueid, None)
-        if live is not None and live.call.trunk_uniqueid is not None:
+        if live is None:
+            return
+        live.decided.set()
+        if live.call.trunk_uniqueid is not None:
             self._by_trunk.pop(live.call.trunk_uniqueid, None)
 
     def _spawn(self, step: Coroutine[Any, Any, None]) -> None:
@@ -494,6 +530,12 @@ async def _contained(step: Coroutine[Any, Any, None]) -> None:
         log.error("ledger.unavailable", error=str(error))
     except Exception:
         log.exception("call.step_failed")
+
+
+async def _within(step: Coroutine[Any, Any, Any], seconds: float) -> None:
+    """Wait for a step, but no longer than this; what comes of it is told elsewhere."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(step, seconds)
 
 
 async def _until_booked(

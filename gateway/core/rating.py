@@ -13,8 +13,9 @@ Seconds = NewType("Seconds", int)
 class Rate:
     """One row of a rate deck: the longest prefix that the destination begins with.
 
-    ``prefix`` is digits without a plus sign; ``price_micros`` is for a minute. The first ``initial_increment_seconds`` are charged
-    whole, then each started ``increment_seconds``; the connect fee once an answered call.
+    ``prefix`` is digits without a plus sign; ``price_micros`` is for a minute. The first
+    ``initial_increment_seconds`` are charged whole, then each started
+    ``increment_seconds``; the connect fee once an answered call.
     """
 
     deck_id: int
