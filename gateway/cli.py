@@ -51,10 +51,13 @@ def serve() -> None:
     """Serve calls until SIGTERM or Ctrl-C. Settings: docs/settings.md."""
     settings = _settings()
     logs.configure(settings.log.format, settings.log.level)
+    faults: list[str] = []
     try:
         uvloop.run(app.serve(settings))
-    except* AmiLoginRefused as group:
-        _fail("\n".join(str(error) for error in group.exceptions))
+    except* AmiLoginRefused as refused:
+        faults = _messages(refused)
+    if faults:
+        _fail("\n".join(faults))
 
 
 @cli.command()
@@ -110,10 +113,22 @@ def demo(
     ] = Path(".lab"),
 ) -> None:
     """Place real calls on a private Asterisk, SIP carrier and PostgreSQL, and show the books."""
-    from gateway.lab.demo import run_demo  # httpx and the server are an extra of the package
-
+    try:
+        from gateway.lab.demo import LabError, run_demo
+    except ModuleNotFoundError as error:
+        _fail(f"{error.name} is not installed: pip install 'dialout-gateway[lab]'")
     logs.configure("auto", "warning")
-    if not asyncio.run(run_demo(lab)):
+    good = False
+    faults: list[str] = []
+    try:
+        good = asyncio.run(run_demo(lab))
+    except* LabError as missing:
+        faults = _messages(missing)
+    except* asyncio.CancelledError:
+        faults = ["Interrupted. Everything that was started is stopped."]
+    if faults:
+        _fail("\n".join(faults))
+    if not good:
         raise typer.Exit(EXIT_FINDINGS)
     typer.echo("demo ok")
 
@@ -139,6 +154,15 @@ def _settings() -> Settings:
         return read_settings()
     except SettingsError as error:
         _fail(f"The settings cannot be used:\n{error}\nSee docs/settings.md.")
+
+
+def _messages(group: BaseExceptionGroup[Exception]) -> list[str]:
+    """Return what the faults of a group say, however deep tasks have wrapped them."""
+    return [
+        message
+        for error in group.exceptions
+        for message in (_messages(error) if isinstance(error, BaseExceptionGroup) else [str(error)])
+    ]
 
 
 def _fail(message: str) -> NoReturn:

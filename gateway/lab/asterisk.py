@@ -9,6 +9,7 @@ import secrets
 import shutil
 import socket
 from collections.abc import Mapping
+from pathlib import Path
 from string import Template
 from types import TracebackType
 from typing import Self
@@ -18,7 +19,7 @@ from gateway.lab.program import LabError, Program, find_asterisk
 
 __all__ = ["Asterisk", "LabError", "find_asterisk"]
 
-_CONFIGURATION = program.REPOSITORY / "asterisk-conf"
+_CONFIGURATION = Path(__file__).parents[1] / "asterisk_conf"
 _HOST = "127.0.0.1"
 _START_SECONDS = 30.0
 _STOP_SECONDS = 5.0

@@ -16,10 +16,13 @@ from rich.table import Table
 
 from gateway import db
 from gateway.ami import AmiClient
+from gateway.lab.program import LabError
 from gateway.lab.sample import SampleTenant, create_sample_tenant
 from gateway.lab.service import Service
 from gateway.lab.stack import Stack, stack
 from gateway.ledger import Balance, Finding, Ledger
+
+__all__ = ["LabError", "run_demo"]
 
 CONFERENCE = "weekly-meeting"
 APPLICATION = "old-dialer"

@@ -18,6 +18,8 @@ from types import TracebackType
 from typing import IO, Final, Self
 from urllib.parse import quote
 
+from gateway.lab.program import LabError
+
 _START_SECONDS_MAX: Final = 30.0
 _STOP_SECONDS_MAX: Final = 10.0
 _COMMAND_SECONDS_MAX: Final = 60.0
@@ -25,7 +27,7 @@ _LOG_LINES_SHOWN: Final = 20
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
-class PostgresError(Exception):
+class PostgresError(LabError):
     """PostgreSQL could not be started or did not do as it was told."""
 
 

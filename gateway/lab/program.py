@@ -18,9 +18,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-
-_BUILDER = REPOSITORY / "deploy" / "asterisk-root"
+_BUILDER = Path(__file__).with_name("build-asterisk-root")
 _USER = "asterisk"
 _ASTERISK_VERSION_MIN = 20
 _POLL_SECONDS = 0.01
@@ -111,7 +109,7 @@ def _build(root: Path) -> None:
     except (OSError, subprocess.CalledProcessError) as error:
         raise LabError(
             "Asterisk 20 or newer and SIPp are not on PATH, and a private copy could not be built:"
-            f" {error}. Install both, or see to what deploy/asterisk-root said above."
+            f" {error}. Install both, or see to what was said above."
         ) from error
 
 

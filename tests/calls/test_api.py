@@ -89,7 +89,7 @@ async def test_a_huge_body_is_not_read(meeting: Meeting) -> None:
 @pytest.mark.parametrize("token", [None, "wrong", "x" * 10_000, "\u00e4"])
 async def test_without_the_token_nothing_is_done(meeting: Meeting, token: str | None) -> None:
     """401 for every route that does or tells something."""
-    headers = {} if token is None else {"Authorization": f"Bearer {token}".encode()}
+    headers = {} if token is None else {b"Authorization": f"Bearer {token}".encode()}
     url = meeting.client.base_url
 
     async with httpx.AsyncClient(base_url=url, headers=headers) as stranger:
