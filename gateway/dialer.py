@@ -76,8 +76,8 @@ class LiveCall:
     """A call that this gateway follows.
 
     ``cap_at`` is on the event loop's clock. ``claiming`` is the claim of a call that we
-    originated, ``claimed_at`` when it was asked for. ``decided`` is set once the gate has
-    been told to dial, or never will be.
+    originated, ``claimed_at`` when it was asked for. ``dialled`` is set once the trunk is
+    being dialled, or never will be.
     """
 
     call: Call
@@ -85,7 +85,7 @@ class LiveCall:
     claiming: asyncio.Task[Claim | ClaimOutcome] | None = None
     claimed_at: float = 0.0
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    decided: asyncio.Event = field(default_factory=asyncio.Event)
+    dialled: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Dialer:
@@ -114,9 +114,8 @@ class Dialer:
     async def place(self, request: DialOutRequest) -> tuple[RequestOutcome, DialOut | None]:
         """Decide the request and, if it may be made and paid, have Asterisk begin the call.
 
-        Returns when the gate has let the call go on to the trunk; whether the telephone
-        answers shows later. Not before, because the work of answering the client would
-        delay the ringing.
+        Returns when the trunk is being dialled; whether the telephone answers shows later.
+        Not before, because the work of answering the client would delay the ringing.
         A request whose key was used before changes nothing and returns what became of it.
 
         Raises ``BridgeUnavailable`` when no telephone will ring because of this request,
@@ -264,7 +263,9 @@ class Dialer:
             await asyncio.gather(live.claiming, return_exceptions=True)
             await self._give_back(key, Disposition.FAILED, "not_originated", claimed_too=True)
             raise BridgeUnavailable from error
-        await _within(live.decided.wait(), GATE_SECONDS_MAX)
+        await _within(live.dialled.wait(), GATE_SECONDS_MAX)
+        with contextlib.suppress(LedgerUnavailable):
+            return await self._ledger.dial_out(key) or dial_out
         return dial_out
 
     async def _open_gate(self, event: GateReached) -> None:
@@ -327,9 +328,6 @@ class Dialer:
         except AmiError as error:
             # The channel's hangup, which is still to come or to be found, voids the claim.
             log.warning("dial_out.release_failed", error=str(error), **_names(key))
-        else:
-            log.info("dial_out.released", **_names(key))
-        live.decided.set()
 
     async def _refuse(self, event: InterceptReached, reason: Reason) -> None:
         try:
@@ -350,6 +348,7 @@ class Dialer:
             return
         live.call = live.call.dial_begun(event.dest_uniqueid)
         self._by_trunk[event.dest_uniqueid] = live
+        live.dialled.set()
         log.info("call.dialed", channel=event.dest_channel, **_names(live.call.key))
 
     def _dial_ended(self, event: DialEnd) -> None:
@@ -495,7 +494,7 @@ class Dialer:
         live = self._by_gate.pop(gate_uniqueid, None)
         if live is None:
             return
-        live.decided.set()
+        live.dialled.set()
         if live.call.trunk_uniqueid is not None:
             self._by_trunk.pop(live.call.trunk_uniqueid, None)
 
