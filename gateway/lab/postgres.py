@@ -253,8 +253,10 @@ def _account() -> _Account:
     uid, gid = nobody.pw_uid, nobody.pw_gid
     become = (
         *("setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups"),
-        # A checkout may lie in a folder that only root can enter, and the wheel is in it.
+        # A checkout may lie in a folder that only root can enter, and the wheel is in it. Without
+        # the securebit, access(2), by which initdb looks for its neighbours, would not know.
         *("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"),
+        "--securebits=+no_setuid_fixup",
     )
     return _Account(uid=uid, gid=gid, arguments=become)
 
