@@ -38,6 +38,8 @@ lock: setup ## Renew the pinned dependencies
 	  --no-emit-index-url --no-emit-find-links --no-emit-package dialout-gateway --extra dev pyproject.toml -o $(LOCK)
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	  --no-emit-index-url --no-emit-find-links --constraint $(LOCK) pyproject.toml -o deploy/lock/runtime.txt
+	@echo hatchling | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	  --no-emit-index-url --no-emit-find-links --constraint $(LOCK) - -o deploy/lock/build.txt
 
 setup: $(READY) ## The Python environment alone
 

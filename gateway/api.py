@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway import __version__
 from gateway.core.dial_out import DialOut, DialOutKind, DialOutRequest, DialOutState
 from gateway.core.key import DialOutKey
-from gateway.core.policy import OrganizerId
+from gateway.core.policy import OrganizerId, SourceKind
 from gateway.core.reasons import REASON_TEXTS, Reason
 from gateway.dialer import BridgeUnavailable, Dialer
 from gateway.ledger import Ledger, LedgerUnavailable, RequestOutcome
@@ -60,6 +60,16 @@ class DialOutBody(BaseModel):
     )
 
 
+class FundingAnswer(BaseModel):
+    """What one source has set aside for a call and, once it is settled, has paid."""
+
+    source: SourceKind
+    seconds: int
+    micros: int
+    billed_seconds: int | None = None
+    billed_micros: int | None = None
+
+
 class DialOutAnswer(BaseModel):
     """What is known of a dial-out. Absent fields are not known, or do not apply."""
 
@@ -76,7 +86,9 @@ class DialOutAnswer(BaseModel):
     region: str | None = None
     number_kind: str | None = None
     talk_seconds: int | None = None
-    paid_by: list[str] | None = None
+    ring_seconds: int | None = None
+    caller_id: str | None = None
+    paid_by: list[SourceKind] | None = None
     requested_at: datetime
     released_at: datetime | None = None
     answered_at: datetime | None = None
@@ -86,6 +98,7 @@ class DialOutAnswer(BaseModel):
     billable_seconds: int | None = None
     overrun_seconds: int | None = Field(default=None, description="Beyond the funds; not billed.")
     evidence: str | None = Field(default=None, description="How the end is known.")
+    funding: list[FundingAnswer] | None = None
     cost_micros: int | None = Field(default=None, description="Millionths of `currency`.")
     currency: str | None = None
 

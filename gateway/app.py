@@ -23,6 +23,7 @@ from gateway.ledger import Ledger
 from gateway.reaper import Reaper
 from gateway.reconcile import Reconciliation
 from gateway.settings import AmiSettings, CallSettings, Settings
+from gateway.settlement import Settlement
 
 log = structlog.get_logger()
 
@@ -40,11 +41,13 @@ async def serve(settings: Settings) -> None:
     async with db.pool(settings.database) as pool:
         ledger = Ledger(pool, call_seconds_max=settings.database.call_seconds_max)
         ami = _ami(settings.ami)
+        settlement = Settlement(ami=ami, ledger=ledger, now=_now)
         dialer = Dialer(
             ami=ami,
             ledger=ledger,
             admission=Admission(ledger=ledger, terms=_terms(settings.call)),
-            now=lambda: datetime.now(UTC),
+            settlement=settlement,
+            now=_now,
         )
         bridge = Bridge(
             ami=ami,
@@ -71,7 +74,7 @@ async def serve(settings: Settings) -> None:
             http = tasks.create_task(server.serve())
             services = [
                 tasks.create_task(bridge.run()),
-                tasks.create_task(Reaper(dialer=dialer).run()),
+                tasks.create_task(Reaper(dialer=dialer, settlement=settlement).run()),
             ]
             log.info("gateway.started", version=__version__, port=settings.api.port)
             await _first(http, stop)
@@ -100,6 +103,10 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Leave the signals to ``serve``."""
         yield
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _ami(settings: AmiSettings) -> AmiClient:

@@ -11,9 +11,10 @@ from itertools import groupby
 import structlog
 
 from gateway.ami import AmiClient, AmiError, LinkDown, LinkUp
-from gateway.dialer import Dialer, from_ms
+from gateway.dialer import Dialer
 from gateway.ledger import Ledger, LedgerUnavailable
 from gateway.reconcile import Reconciliation
+from gateway.settlement import from_ms
 
 log = structlog.get_logger()
 

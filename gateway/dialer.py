@@ -8,13 +8,12 @@ keeps the tasks of one call from overtaking each other.
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any, ParamSpec, TypeVar
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
 from uuid import UUID, uuid4
 
 import structlog
-from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential, wait_random
 
 from gateway.admission import Admission
 from gateway.ami import (
@@ -36,19 +35,11 @@ from gateway.core.key import DialOutKey
 from gateway.core.policy import OrganizerId
 from gateway.core.reasons import Reason
 from gateway.core.record import FAMILY, CallRecord
-from gateway.ledger import (
-    Claim,
-    ClaimOutcome,
-    Ledger,
-    LedgerUnavailable,
-    RequestOutcome,
-    SettleOutcome,
-    VoidOutcome,
-)
+from gateway.core.verdict import CAP_GRACE_SECONDS, Verdict
+from gateway.ledger import Claim, ClaimOutcome, Ledger, LedgerUnavailable, RequestOutcome
+from gateway.settlement import Settlement, names
 
 log = structlog.get_logger()
-P = ParamSpec("P")
-T = TypeVar("T")
 
 GATE_CONTEXT = "dialout-gate"
 RELEASE_CONTEXT = "dialout-release"
@@ -63,9 +54,6 @@ two lists of channels that prove a call absent, or another gateway might have vo
 GATE_SECONDS_MAX = 4
 """The gate's own bound and a little: how much longer than the ringing an Originate may last."""
 
-CAP_GRACE_SECONDS = 10
-"""The second limit in Asterisk, beyond ringing and talking: it ends what the first one missed."""
-
 
 class BridgeUnavailable(Exception):
     """The conference bridge cannot be reached, or would not take the call."""
@@ -76,14 +64,16 @@ class LiveCall:
     """A call that this gateway follows.
 
     ``cap_at`` is on the event loop's clock. ``claiming`` is the claim of a call that we
-    originated, ``claimed_at`` when it was asked for. ``dialled`` is set once the trunk is
-    being dialled, or never will be.
+    originated, ``claimed_at`` when it was asked for. ``cancelled`` keeps a gate shut that
+    has not been reached yet. ``dialled`` is set once the trunk is being dialled, or never
+    will be.
     """
 
     call: Call
-    cap_at: float | None = None
+    cap_at: float
     claiming: asyncio.Task[Claim | ClaimOutcome] | None = None
     claimed_at: float = 0.0
+    cancelled: bool = False
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     dialled: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -97,11 +87,13 @@ class Dialer:
         ami: AmiClient,
         ledger: Ledger,
         admission: Admission,
+        settlement: Settlement,
         now: Callable[[], datetime],
     ) -> None:
         self._ami = ami
         self._ledger = ledger
         self._admission = admission
+        self._settlement = settlement
         self._now = now
         self._steps: set[asyncio.Task[None]] = set()
         self.in_doubt = asyncio.Event()
@@ -126,11 +118,11 @@ class Dialer:
         outcome, dial_out = await self._admission.admit(request, at=self._now())
         if outcome in (RequestOutcome.REFUSED, RequestOutcome.UNKNOWN_TENANT):
             _log_refusal(request, dial_out)
-        if outcome is not RequestOutcome.RESERVED:
+        if dial_out is None or dial_out.state is not DialOutState.RESERVED:
             return outcome, dial_out
-        assert dial_out is not None, "what was reserved has a row"
-        log.info("dial_out.reserved", **dial_out.summary())
-        return outcome, await self._originate(dial_out)
+        if outcome is RequestOutcome.EXISTS_WITH_DIFFERENT_TERMS:
+            return outcome, dial_out
+        return outcome, await self._dial(dial_out)
 
     async def cancel(self, key: DialOutKey) -> DialOut | None:
         """End the dial-out wherever it is; return its row, or None if there is none.
@@ -141,9 +133,12 @@ class Dialer:
         dial_out = await self._ledger.dial_out(key)
         if dial_out is None or dial_out.state in (DialOutState.REFUSED, DialOutState.ENDED):
             return dial_out
+        gate_uniqueid = dial_out.gate_uniqueid or key.gate_uniqueid
+        if gate_uniqueid in self._by_gate:
+            self._by_gate[gate_uniqueid].cancelled = True
         if dial_out.state is DialOutState.RESERVED:
-            await self._give_back(key, Disposition.CANCELLED, "cancelled")
-        await self._hang_up(dial_out.gate_uniqueid or key.gate_uniqueid, CAUSE_NORMAL_CLEARING)
+            await self._settlement.give_back(key, Disposition.CANCELLED, "cancelled")
+        await self._hang_up(gate_uniqueid, CAUSE_NORMAL_CLEARING)
         return await self._ledger.dial_out(key)
 
     # What Asterisk reports.
@@ -179,12 +174,11 @@ class Dialer:
         state = CallState.RESERVED
         if dial_out.state in (DialOutState.RELEASED, DialOutState.ANSWERED):
             state = CallState.RELEASED
-        live = self._track(
-            Call(
-                key=dial_out.request.key, gate_uniqueid=gate_uniqueid, state=state, witnessed=False
-            )
+        seconds = (dial_out.talk_seconds or 0) + (dial_out.ring_seconds or 0)
+        key = dial_out.request.key
+        self._track(
+            Call(key=key, gate_uniqueid=gate_uniqueid, state=state, witnessed=False), seconds
         )
-        live.cap_at = self._cap_at(dial_out.talk_seconds or 0, dial_out.ring_seconds or 0)
 
     def follows(self, gate_uniqueid: str) -> bool:
         """Return whether this gateway has the call in hand and has seen all of it."""
@@ -201,25 +195,16 @@ class Dialer:
         """Hang up every call that has outlived both limits that Asterisk was given."""
         time = asyncio.get_running_loop().time()
         for live in list(self._by_gate.values()):
-            if live.cap_at is not None and live.cap_at <= time:
-                log.error("call.overdue", **_names(live.call.key))
-                live.cap_at = time + CAP_GRACE_SECONDS
-                await self._hang_up(live.call.gate_uniqueid, CAUSE_NORMAL_CLEARING)
+            if live.cap_at > time:
+                continue
+            log.error("call.overdue", **names(live.call.key))
+            live.cap_at = time + CAP_GRACE_SECONDS
+            if not await self._hang_up(live.call.gate_uniqueid, CAUSE_NORMAL_CLEARING):
+                self._doubt(live)
 
     async def end(self, key: DialOutKey, gate_uniqueid: str, ending: Ending) -> None:
-        """Settle or void what the ledger set aside for a call that is proved to be over.
-
-        Goes on trying until the ledger has answered: a settlement that is given up is
-        money lost. Doing it twice changes nothing. The record on the Asterisk host goes
-        only after the ledger has taken the ending.
-        """
-        dial_out = await self._booked(key, ending)
-        if dial_out is not None:
-            log.info("dial_out.ended", **dial_out.summary())
-        try:
-            await self._ami.record_delete(FAMILY, key.hex)
-        except AmiError as error:
-            log.warning("record.kept", error=str(error), **_names(key))
+        """Settle a call that is proved to be over, and follow it no longer."""
+        await self._settlement.end(key, ending)
         self._forget(gate_uniqueid)
 
     async def drain(self, seconds: float) -> None:
@@ -236,10 +221,24 @@ class Dialer:
 
     # The steps of a call.
 
-    async def _originate(self, dial_out: DialOut) -> DialOut:
+    async def _dial(self, dial_out: DialOut) -> DialOut:
+        """Have Asterisk begin the call, if it has not; return what is known when it dials."""
+        key = dial_out.request.key
+        live = self._by_gate.get(key.gate_uniqueid)
+        if live is None:
+            log.info("dial_out.reserved", **dial_out.summary())
+            live = await self._originate(dial_out)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(live.dialled.wait(), GATE_SECONDS_MAX)
+        with contextlib.suppress(LedgerUnavailable):
+            return await self._ledger.dial_out(key) or dial_out
+        return dial_out
+
+    async def _originate(self, dial_out: DialOut) -> LiveCall:
         key = dial_out.request.key
         assert dial_out.ring_seconds is not None, "a reservation has its terms"
-        live = self._track(Call(key=key, gate_uniqueid=key.gate_uniqueid))
+        bound = dial_out.ring_seconds + GATE_SECONDS_MAX
+        live = self._track(Call(key=key, gate_uniqueid=key.gate_uniqueid), bound)
         # Asterisk takes longer to reach the gate than the ledger to answer; so the claim,
         # which may follow the Originate but not its channel, costs the caller nothing.
         live.claimed_at = asyncio.get_running_loop().time()
@@ -251,22 +250,20 @@ class Dialer:
                 context=JOIN_CONTEXT,
                 extension="s",
                 variables={"DIALOUT_CONFERENCE": dial_out.request.conference_id},
-                timeout_ms=(dial_out.ring_seconds + GATE_SECONDS_MAX) * 1000,
+                timeout_ms=bound * 1000,
                 channel_id=key.join_uniqueid,
                 other_channel_id=key.gate_uniqueid,
             )
         except AmiError as error:
             # Refused or unknown. A gate that is reached all the same finds nobody who
             # knows the call, so nothing will be dialled, whatever Asterisk did.
-            log.warning("dial_out.originate_failed", error=str(error), **_names(key))
-            self._forget(live.call.gate_uniqueid)
-            await asyncio.gather(live.claiming, return_exceptions=True)
-            await self._give_back(key, Disposition.FAILED, "not_originated", claimed_too=True)
+            log.warning("dial_out.originate_failed", error=str(error), **names(key))
+            self._forget(key.gate_uniqueid)
+            await self._settlement.give_back(
+                key, Disposition.FAILED, "not_originated", claimed_too=await _is_ours(live) is True
+            )
             raise BridgeUnavailable from error
-        await _within(live.dialled.wait(), GATE_SECONDS_MAX)
-        with contextlib.suppress(LedgerUnavailable):
-            return await self._ledger.dial_out(key) or dial_out
-        return dial_out
+        return live
 
     async def _open_gate(self, event: GateReached) -> None:
         """Let a call dial that we originated, claimed, and have not let dial before.
@@ -282,10 +279,12 @@ class Dialer:
         async with live.lock:
             claim = await live.claiming
             waited = asyncio.get_running_loop().time() - live.claimed_at
-            if isinstance(claim, Claim) and waited < CLAIM_SECONDS_MAX:
+            if isinstance(claim, Claim) and waited < CLAIM_SECONDS_MAX and not live.cancelled:
                 await self._release(live, claim, event)
             else:
-                log.warning("dial_out.claim_refused", waited=waited, **_names(live.call.key))
+                log.info(
+                    "gate.refused", claim=claim, cancelled=live.cancelled, **names(live.call.key)
+                )
                 await self._hang_up(event.uniqueid, CAUSE_REFUSED)
 
     async def _intercept(self, event: InterceptReached) -> None:
@@ -293,7 +292,10 @@ class Dialer:
         if request is None:
             await self._refuse(event, Reason.TENANT_UNKNOWN)
             return
-        live = self._track(Call(key=request.key, gate_uniqueid=event.uniqueid))
+        if event.uniqueid in self._by_gate:
+            log.error("gate.forged", uniqueid=event.uniqueid, channel=event.channel)
+            return
+        live = self._track(Call(key=request.key, gate_uniqueid=event.uniqueid), GATE_SECONDS_MAX)
         async with live.lock:
             outcome, dial_out = await self._admission.admit(
                 request, at=self._now(), gate_uniqueid=event.uniqueid
@@ -314,20 +316,29 @@ class Dialer:
         if not live.call.follows(CallEvent.RELEASE):
             return
         key = live.call.key
+        verdict = Verdict(
+            key=key,
+            visit=event.visit,
+            uniqueid=event.uniqueid,
+            destination=claim.destination,
+            talk_seconds=claim.talk_seconds,
+            ring_seconds=claim.ring_seconds,
+            caller_id=claim.caller_id,
+        )
         live.call = live.call.released()
-        live.cap_at = self._cap_at(claim.talk_seconds, claim.ring_seconds)
+        live.cap_at = self._cap_at(verdict.cap_seconds)
         try:
             await self._ami.set_and_redirect(
                 channel=event.uniqueid,
                 variable="DIALOUT_VERDICT",
-                value=_verdict(key, claim, event),
+                value=verdict.text,
                 context=RELEASE_CONTEXT,
                 extension=key.extension,
                 action_id=f"{key.hex}-release",
             )
         except AmiError as error:
             # The channel's hangup, which is still to come or to be found, voids the claim.
-            log.warning("dial_out.release_failed", error=str(error), **_names(key))
+            log.warning("dial_out.release_failed", error=str(error), **names(key))
 
     async def _refuse(self, event: InterceptReached, reason: Reason) -> None:
         try:
@@ -349,7 +360,7 @@ class Dialer:
         live.call = live.call.dial_begun(event.dest_uniqueid)
         self._by_trunk[event.dest_uniqueid] = live
         live.dialled.set()
-        log.info("call.dialed", channel=event.dest_channel, **_names(live.call.key))
+        log.info("call.dialed", channel=event.dest_channel, **names(live.call.key))
 
     def _dial_ended(self, event: DialEnd) -> None:
         live = self._by_trunk.get(event.dest_uniqueid)
@@ -360,7 +371,7 @@ class Dialer:
         at_ms = self._at_ms(event.at)
         live.call = live.call.dial_ended(event.dial_status, at_ms)
         if answered:
-            log.info("call.answered", **_names(live.call.key))
+            log.info("call.answered", **names(live.call.key))
             self._spawn(self._note_answer(live.call.key, at_ms))
 
     def _hung_up(self, event: Hangup) -> None:
@@ -385,21 +396,27 @@ class Dialer:
             self._spawn(self._finish(live, CAUSE_REFUSED, self._at_ms(None)))
 
     async def _note_answer(self, key: DialOutKey, at_ms: int) -> None:
-        await _until_booked(self._ledger.answered, key, from_ms(at_ms))
+        await self._settlement.note_answer(key, at_ms)
 
     async def _finish(self, live: LiveCall, gate_cause: int, gate_at_ms: int) -> None:
         """Settle a call whose gate channel is gone, on what was seen or on the record."""
         async with live.lock:
             call = live.call
+            if self._by_gate.get(call.gate_uniqueid) is not live:
+                return
             ending = call.ending(gate_cause=gate_cause, gate_at_ms=gate_at_ms)
             if ending is None:
                 ending = await self._recorded_ending(call)
-            if ending is None:
-                log.warning("call.end_unproved", **_names(call.key))
+            ours = await _is_ours(live)
+            if ours is False:
                 self._forget(call.gate_uniqueid)
-                self.in_doubt.set()
-            else:
-                await self.end(call.key, call.gate_uniqueid, ending)
+                return
+            if ending is None or ours is None:
+                self._doubt(live)
+                return
+            if live.cancelled and ending.answered_at_ms is None:
+                ending = replace(ending, disposition=Disposition.CANCELLED)
+            await self.end(call.key, call.gate_uniqueid, ending)
 
     async def _recorded_ending(self, call: Call) -> Ending | None:
         try:
@@ -411,82 +428,27 @@ class Dialer:
             return None
         return record.ending()
 
-    async def _booked(self, key: DialOutKey, ending: Ending) -> DialOut | None:
-        """Have the ledger take the ending; return the row if this was the first time."""
-        ended_at = from_ms(ending.ended_at_ms)
-        if ending.answered_at_ms is None:
-            voided, row = await _until_booked(
-                self._ledger.void,
-                key,
-                at=ended_at,
-                hangup_cause=ending.hangup_cause,
-                disposition=ending.disposition,
-                only_if_unclaimed=False,
-                evidence=ending.evidence,
-            )
-            return self._first(key, voided, VoidOutcome.VOIDED, row)
-        settled, row = await _until_booked(
-            self._ledger.settle,
-            key,
-            answered_at=from_ms(ending.answered_at_ms),
-            ended_at=ended_at,
-            hangup_cause=ending.hangup_cause,
-            disposition=ending.disposition,
-            evidence=ending.evidence,
-        )
-        return self._first(key, settled, SettleOutcome.SETTLED, row)
-
-    @staticmethod
-    def _first(
-        key: DialOutKey,
-        outcome: VoidOutcome | SettleOutcome,
-        done: VoidOutcome | SettleOutcome,
-        row: DialOut | None,
-    ) -> DialOut | None:
-        """Return the row if the ledger did it now; say so if it has reason to disagree."""
-        if outcome is done:
-            return row
-        if outcome not in (VoidOutcome.EXISTS, SettleOutcome.EXISTS):
-            log.error("dial_out.ending_disputed", outcome=outcome, **_names(key))
-        return None
-
-    async def _give_back(
-        self,
-        key: DialOutKey,
-        disposition: Disposition,
-        evidence: str,
-        *,
-        claimed_too: bool = False,
-    ) -> None:
-        """Void a dial-out that nobody claimed. From then on nobody can."""
-        outcome, dial_out = await self._ledger.void(
-            key,
-            at=self._now(),
-            hangup_cause=0,
-            disposition=disposition,
-            only_if_unclaimed=not claimed_too,
-            evidence=evidence,
-        )
-        if outcome is VoidOutcome.VOIDED and dial_out is not None:
-            log.info("dial_out.ended", **dial_out.summary())
-
-    async def void_expired(self) -> None:
-        """Give back what was set aside for dial-outs that never reached their gate."""
-        for key in await self._ledger.expired(self._now()):
-            await self._give_back(key, Disposition.FAILED, "expired")
-
-    async def _hang_up(self, channel: str, cause: int) -> None:
+    async def _hang_up(self, channel: str, cause: int) -> bool:
+        """Hang a channel up; return False if there is none."""
         try:
             await self._ami.hangup(channel, cause=cause)
         except AmiRefused:
-            pass  # it is gone already
+            return False
         except AmiError as error:
             log.warning("call.hangup_failed", error=str(error), channel=channel)
+        return True
+
+    def _doubt(self, live: LiveCall) -> None:
+        """Leave a call to the reconciliation: what was seen does not prove how it ended."""
+        log.warning("call.end_unproved", **names(live.call.key))
+        self._forget(live.call.gate_uniqueid)
+        self.in_doubt.set()
 
     # Bookkeeping.
 
-    def _track(self, call: Call) -> LiveCall:
-        live = LiveCall(call=call)
+    def _track(self, call: Call, seconds: int) -> LiveCall:
+        """Follow a call that may live so long."""
+        live = LiveCall(call=call, cap_at=self._cap_at(seconds))
         self._by_gate[call.gate_uniqueid] = live
         return live
 
@@ -508,14 +470,9 @@ class Dialer:
         return int(self._now().timestamp() * 1000) if at_ms is None else at_ms
 
     @staticmethod
-    def _cap_at(talk_seconds: int, ring_seconds: int) -> float:
-        bound = talk_seconds + ring_seconds + 2 * CAP_GRACE_SECONDS
-        return asyncio.get_running_loop().time() + bound
-
-
-def from_ms(at_ms: int) -> datetime:
-    """Return the instant that milliseconds since the epoch stand for."""
-    return datetime.fromtimestamp(at_ms // 1000, UTC).replace(microsecond=at_ms % 1000 * 1000)
+    def _cap_at(seconds: int) -> float:
+        """Return when a call that may live so long is overdue, whatever Asterisk should do."""
+        return asyncio.get_running_loop().time() + seconds + 2 * CAP_GRACE_SECONDS
 
 
 async def _contained(step: Coroutine[Any, Any, None]) -> None:
@@ -531,37 +488,17 @@ async def _contained(step: Coroutine[Any, Any, None]) -> None:
         log.exception("call.step_failed")
 
 
-async def _within(step: Coroutine[Any, Any, Any], seconds: float) -> None:
-    """Wait for a step, but no longer than this; what comes of it is told elsewhere."""
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(step, seconds)
+async def _is_ours(live: LiveCall) -> bool | None:
+    """Return whether we may end the call: we claimed it, or no claim of ours was needed.
 
-
-async def _until_booked(
-    book: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
-) -> T:
-    """Ask the ledger until it has answered."""
-    retrying = AsyncRetrying(
-        retry=retry_if_exception_type(LedgerUnavailable),
-        wait=wait_exponential(multiplier=0.1, max=5.0) + wait_random(max=0.1),
-    )
-    return await retrying(book, *args, **kwargs)
-
-
-def _verdict(key: DialOutKey, claim: Claim, event: GateReached | InterceptReached) -> str:
-    cap_seconds = claim.ring_seconds + claim.talk_seconds + CAP_GRACE_SECONDS
-    fields = (
-        "allow",
-        key.hex,
-        event.visit,
-        event.uniqueid,
-        claim.destination.removeprefix("+"),
-        str(claim.talk_seconds * 1000),
-        str(cap_seconds),
-        str(claim.ring_seconds),
-        claim.caller_id.removeprefix("+"),
-    )
-    return ":".join(fields)
+    None if the ledger did not say whether it took the claim.
+    """
+    if live.claiming is None:
+        return True
+    try:
+        return isinstance(await live.claiming, Claim)
+    except LedgerUnavailable:
+        return None
 
 
 def _intercepted(event: InterceptReached) -> DialOutRequest | None:
@@ -591,10 +528,6 @@ def _refusal(outcome: RequestOutcome, dial_out: DialOut | None) -> Reason:
 
 def _log_refusal(request: DialOutRequest, dial_out: DialOut | None) -> None:
     if dial_out is None:
-        log.info("dial_out.refused", reason=Reason.TENANT_UNKNOWN.value, **_names(request.key))
+        log.info("dial_out.refused", reason=Reason.TENANT_UNKNOWN.value, **names(request.key))
     else:
         log.info("dial_out.refused", **dial_out.summary())
-
-
-def _names(key: DialOutKey) -> dict[str, str]:
-    return {"tenant_id": str(key.tenant_id), "dial_out_id": str(key.dial_out_id)}

@@ -6,6 +6,7 @@ import structlog
 
 from gateway.dialer import Dialer
 from gateway.ledger import LedgerUnavailable
+from gateway.settlement import Settlement
 
 log = structlog.get_logger()
 
@@ -15,8 +16,9 @@ PERIOD_SECONDS = 2.0
 class Reaper:
     """The last of three limits on a call, behind the two that Asterisk keeps by itself."""
 
-    def __init__(self, *, dialer: Dialer) -> None:
+    def __init__(self, *, dialer: Dialer, settlement: Settlement) -> None:
         self._dialer = dialer
+        self._settlement = settlement
 
     async def run(self) -> None:
         """Sweep for ever."""
@@ -24,6 +26,6 @@ class Reaper:
             await asyncio.sleep(PERIOD_SECONDS)
             await self._dialer.hang_up_overdue()
             try:
-                await self._dialer.void_expired()
+                await self._settlement.give_back_expired()
             except LedgerUnavailable as error:
                 log.warning("ledger.unavailable", error=str(error))

@@ -55,7 +55,7 @@ class AmiSettings(_Section):
 
     host: str = "127.0.0.1"
     port: Port = 5038
-    username: str = "dialout"
+    username: str = "gateway"
     secret: SecretStr | None = None
     secret_file: Path | None = None
     tls: bool = False

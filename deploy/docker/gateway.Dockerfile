@@ -7,13 +7,7 @@ WORKDIR /build
 COPY deploy/lock deploy/lock
 RUN python -m venv --without-pip /opt/dialout \
  && pip --python /opt/dialout install --require-hashes --requirement deploy/lock/runtime.txt
-# The build's own tools come from the lock as well. Once they depend on one that this list lacks, pip
-# refuses it for want of a hash.
-RUN awk '/^[a-z]/ { \
-           keep = /^(hatchling|packaging|pathspec|pluggy|tomlkit|trove-classifiers)==/ \
-         } keep' deploy/lock/development.txt >tools.txt \
- && python -m venv tools \
- && tools/bin/pip install --require-hashes --requirement tools.txt
+RUN python -m venv tools && tools/bin/pip install --require-hashes --requirement deploy/lock/build.txt
 COPY pyproject.toml README.md ./
 COPY asterisk-conf asterisk-conf
 COPY sql sql

@@ -72,6 +72,17 @@ class FundingPart:
     billed_micros: Micros | None
     currency: str | None
 
+    def summary(self) -> dict[str, Any]:
+        """Return the part as plain JSON values; absent ones are left out."""
+        plain = {
+            "source": self.source,
+            "seconds": self.seconds,
+            "micros": self.micros,
+            "billed_seconds": self.billed_seconds,
+            "billed_micros": self.billed_micros,
+        }
+        return {name: value for name, value in plain.items() if value is not None}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DialOut:
@@ -128,6 +139,8 @@ class DialOut:
             "region": self.region,
             "number_kind": self.number_kind,
             "talk_seconds": self.talk_seconds,
+            "ring_seconds": self.ring_seconds,
+            "caller_id": self.caller_id,
             "paid_by": self.paid_by or None,
             "requested_at": _iso(self.requested_at),
             "released_at": _iso(self.released_at),
@@ -138,6 +151,7 @@ class DialOut:
             "billable_seconds": self.billable_seconds,
             "overrun_seconds": self.overrun_seconds or None,
             "evidence": self.evidence,
+            "funding": [part.summary() for part in self.parts] or None,
             "cost_micros": self.cost_micros,
             "currency": next((part.currency for part in self.parts if part.currency), None),
         }

@@ -115,6 +115,35 @@ async def test_cancelled_while_it_rings(meeting: Meeting) -> None:
     await meeting.assert_books_are_clean()
 
 
+async def test_cancelled_at_every_instant(meeting: Meeting) -> None:
+    """From the moment that it exists: however early the cancel comes, nothing goes on ringing.
+
+    The numbers would ring until the ring time is over; a cancel that is lost shows as
+    ``no_answer``, seconds later.
+    """
+    numbers = [london("80") for _ in range(12)]
+    ids = [str(uuid4()) for _ in numbers]
+
+    async def cancel_soon(dial_out_id: str, turns: int) -> None:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        while (await meeting.cancel(dial_out_id)).status_code == 404:
+            await asyncio.sleep(0)
+
+    responses = await asyncio.gather(
+        *(
+            meeting.post(number, dial_out_id=each)
+            for number, each in zip(numbers, ids, strict=True)
+        ),
+        *(cancel_soon(each, turns * 20) for turns, each in enumerate(ids)),
+    )
+    ended = [await meeting.ended(each, seconds=3) for each in ids]
+
+    assert {each["disposition"] for each in ended} == {"cancelled"}
+    assert {response.status_code for response in responses if response} == {201}
+    await meeting.assert_books_are_clean()
+
+
 async def test_cancelling_twice_changes_nothing(meeting: Meeting) -> None:
     """A cancel that is sent again finds the dial-out ended and says how."""
     placed = await meeting.place(london("80"))
