@@ -107,12 +107,15 @@ def _gate(dial_out: DialOut) -> str:
 def _least(dial_out: DialOut) -> Ending:
     """Return the shortest call that the evidence allows: until it was last seen alive."""
     answered_at = dial_out.answered_at
-    last_seen = max(filter(None, (answered_at, dial_out.seen_at, dial_out.requested_at)))
+    if answered_at is None:
+        ended_at = dial_out.requested_at
+    else:
+        ended_at = max(answered_at, dial_out.seen_at or answered_at)
     return Ending(
         disposition=Disposition.FAILED if answered_at is None else Disposition.ANSWERED,
         hangup_cause=CAUSE_UNKNOWN,
         answered_at_ms=None if answered_at is None else _ms(answered_at),
-        ended_at_ms=_ms(last_seen),
+        ended_at_ms=_ms(ended_at),
         evidence="absent_twice",
     )
 
