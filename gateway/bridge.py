@@ -10,7 +10,7 @@ from itertools import groupby
 
 import structlog
 
-from gateway.ami import AmiClient, AmiError, LinkDown, LinkUp
+from gateway.ami import AmiClient, AmiError, Event, LinkDown, LinkUp
 from gateway.dialer import Dialer
 from gateway.ledger import Ledger, LedgerUnavailable
 from gateway.reconcile import Reconciliation
@@ -61,7 +61,15 @@ class Bridge:
                     self._reconciled = False
                     self._dialer.link_lost()
                 case _:
-                    self._dialer.handle(event)
+                    self._handle(event)
+
+    def _handle(self, event: Event) -> None:
+        """Have the dialer apply an event; a fault in one call takes no other call along."""
+        try:
+            self._dialer.handle(event)
+        except Exception:
+            log.exception("event.failed", event_type=type(event).__name__)
+            self._dialer.in_doubt.set()
 
     async def _reconcile(self) -> None:
         while True:
@@ -79,8 +87,14 @@ class Bridge:
                 await self._reconciliation.look_again(absent)
             except (AmiError, LedgerUnavailable) as error:
                 log.warning("calls.unreconciled", error=str(error))
-                await asyncio.sleep(HEARTBEAT_SECONDS)
-                self._dialer.in_doubt.set()
+                await self._reconcile_later()
+            except Exception:
+                log.exception("calls.unreconciled")
+                await self._reconcile_later()
+
+    async def _reconcile_later(self) -> None:
+        await asyncio.sleep(HEARTBEAT_SECONDS)
+        self._dialer.in_doubt.set()
 
     async def _beat(self) -> None:
         beats = 0

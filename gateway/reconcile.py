@@ -11,14 +11,14 @@ from datetime import datetime
 
 import structlog
 
-from gateway.ami import AmiClient
+from gateway.ami import AmiClient, AmiError
 from gateway.core.call import Ending
 from gateway.core.causes import Disposition
 from gateway.core.dial_out import DialOut, DialOutState
 from gateway.core.key import DialOutKey
 from gateway.core.record import FAMILY, CallRecord
 from gateway.dialer import Dialer
-from gateway.ledger import Ledger
+from gateway.ledger import Ledger, LedgerUnavailable
 
 log = structlog.get_logger()
 
@@ -88,16 +88,23 @@ class Reconciliation:
             record = CallRecord.parse(text)
             if key is None or record is None:
                 log.error("record.unreadable", key=name, text=text)
-                continue
-            if record.gate_uniqueid in alive:
-                continue
-            dial_out = by_key.get(key) or await self._ledger.dial_out(key)
-            if dial_out is None:
-                log.error("record.unknown", key=name)
-            elif dial_out.gate_uniqueid != record.gate_uniqueid:
-                log.error("record.forged", key=name, uniqueid=record.gate_uniqueid)
-            else:
+            elif record.gate_uniqueid not in alive:
+                dial_out = by_key.get(key) or await self._ledger.dial_out(key)
+                await self._end_one(key, record, dial_out)
+
+    async def _end_one(self, key: DialOutKey, record: CallRecord, dial_out: DialOut | None) -> None:
+        """End one call by its record; a fault in it keeps no other call from being settled."""
+        if dial_out is None:
+            log.error("record.unknown", key=key.hex)
+        elif dial_out.gate_uniqueid != record.gate_uniqueid:
+            log.error("record.forged", key=key.hex, uniqueid=record.gate_uniqueid)
+        else:
+            try:
                 await self._dialer.end(key, record.gate_uniqueid, record.ending())
+            except (AmiError, LedgerUnavailable):
+                raise
+            except Exception:
+                log.exception("record.unusable", key=key.hex)
 
 
 def _gate(dial_out: DialOut) -> str:

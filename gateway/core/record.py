@@ -11,7 +11,8 @@ FAMILY = "dialout/ended"
 """Where the records lie in AstDB; below it the key's 64 hex digits."""
 
 _RECORD = re.compile(
-    r"(?P<uniqueid>[^:]+):(?P<end>[0-9]{13}):(?P<answered>[0-9]*):(?P<cause>[0-9]{0,3}):(?P<status>[A-Z]*)"
+    r"(?P<uniqueid>[^:]{1,149}):(?P<end>[0-9]{13}):(?P<answered>[0-9]{0,9})"
+    r":(?P<cause>[0-9]{0,3}):(?P<status>[A-Z]{0,16})"
 )
 
 
@@ -27,7 +28,11 @@ class CallRecord:
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """Return the record, or None if ``text`` is not one."""
+        """Return the record, or None if ``text`` is not one.
+
+        Anybody who may originate can write into AstDB, so no number in it may be so large
+        that it breaks whoever reckons with it: nine digits of milliseconds are eleven days.
+        """
         match = _RECORD.fullmatch(text)
         if match is None:
             return None

@@ -214,3 +214,35 @@ async def test_without_its_database_the_gateway_refuses_and_comes_back(site: Sit
     assert read.status_code == 503
     assert ended["billable_seconds"] == math.ceil(seconds)
     await site.meeting.assert_books_are_clean()
+
+
+async def test_a_poisoned_record_stops_nothing(site: Site) -> None:
+    """Whoever may originate can write records: absurd ones are passed over, the others count."""
+    placed = await site.meeting.place(london("10"))
+    await site.meeting.answered(placed["dial_out_id"])
+    key_hex = site.meeting.tenant_id.hex + placed["dial_out_id"].replace("-", "")
+    poison = {
+        "nonsense": "x",
+        "0" * 64: "x:1700000010500:1:16:ANSWER",
+        "1" * 64: "x:1700000010500:99999999999999999999:16:ANSWER",
+        # Of a call that is up: its channel is there to contradict it.
+        key_hex: f"{key_hex}-gate:1700000010500:1:16:ANSWER",
+    }
+    for key, record in poison.items():
+        await site.witness.send(
+            ("Action", "Originate"),
+            ("Channel", "Local/s@dialout-refuse/n"),
+            ("Application", "NoOp"),
+            ("Async", "true"),
+            ("Variable", f"DB(dialout/ended/{key})={record}"),
+        )
+
+    await site.service.kill()
+    await site.service.start()
+    still = await site.meeting.read(placed["dial_out_id"])
+    await site.meeting.cancel(placed["dial_out_id"])
+    ended = await site.meeting.ended(placed["dial_out_id"])
+
+    assert still["state"] == "answered"
+    assert ended["answered_at"] == still["answered_at"]
+    await site.meeting.assert_books_are_clean()
