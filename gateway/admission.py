@@ -1,6 +1,9 @@
 """One request, from what was asked to what the ledger set aside: facts, decision, reservation."""
 
+import asyncio
 from datetime import datetime, timedelta
+from uuid import UUID
+from weakref import WeakValueDictionary
 
 from gateway.core.dial_out import DialOut, DialOutRequest, Terms
 from gateway.core.e164 import Destination, read_number
@@ -12,12 +15,18 @@ UNCLAIMED_SECONDS_MAX = 30
 """How long a reservation waits for its gate. The gate is reached in milliseconds."""
 
 
+TENANT_REQUESTS_MAX = 4
+"""Requests of one tenant that use a connection at once. They queue for the tenant's row in
+any case; so they queue here, and leave the other connections to the other tenants."""
+
+
 class Admission:
     """Decides a request and has the ledger set aside what the call may cost."""
 
     def __init__(self, *, ledger: Ledger, terms: Terms) -> None:
         self._ledger = ledger
         self._terms = terms
+        self._places: WeakValueDictionary[UUID, asyncio.Semaphore] = WeakValueDictionary()
 
     async def admit(
         self, request: DialOutRequest, *, at: datetime, gate_uniqueid: str | None = None
@@ -31,6 +40,18 @@ class Admission:
         Raises ``LedgerUnavailable``; whether anything was written is then unknown, and
         asking again with the same key finds out.
         """
+        async with self._place(request.key.tenant_id):
+            return await self._admit(request, at, gate_uniqueid)
+
+    def _place(self, tenant_id: UUID) -> asyncio.Semaphore:
+        place = self._places.get(tenant_id)
+        if place is None:
+            place = self._places[tenant_id] = asyncio.Semaphore(TENANT_REQUESTS_MAX)
+        return place
+
+    async def _admit(
+        self, request: DialOutRequest, at: datetime, gate_uniqueid: str | None
+    ) -> tuple[RequestOutcome, DialOut | None]:
         facts = await self._facts(request, at)
         decision = decide(facts)
         because = explanation(facts, decision)

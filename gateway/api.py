@@ -19,11 +19,13 @@ from gateway.core.dial_out import DialOut, DialOutKind, DialOutRequest, DialOutS
 from gateway.core.key import DialOutKey
 from gateway.core.policy import OrganizerId, SourceKind
 from gateway.core.reasons import REASON_TEXTS, Reason
-from gateway.dialer import BridgeUnavailable, Dialer
+from gateway.dialer import BridgeUnavailable, CallNotPlaced, Dialer
 from gateway.ledger import Ledger, LedgerUnavailable, RequestOutcome
 
 BODY_BYTES_MAX = 16_384
 RETRY_AFTER_SECONDS = "2"
+SAME_ID = "Nothing is lost; ask again with the same id."
+NEW_ID = "Nobody was called and nothing is charged; ask again with a new id."
 
 OrganizerText = Annotated[str, Field(pattern=r"^[A-Za-z0-9._@+-]{1,128}$")]
 ConferenceText = Annotated[str, Field(pattern=r"^[A-Za-z0-9._@-]{1,128}$")]
@@ -116,7 +118,7 @@ _FAULTS: dict[int | str, dict[str, object]] = {
     403: {"model": Fault, "description": "The dial-out is refused; `reason` says why."},
     404: {"model": Fault, "description": "There is no such dial-out."},
     409: {"model": Fault, "description": "The id was used for another dial-out."},
-    503: {"model": Fault, "description": "Asterisk or the ledger is away. Ask again, same id."},
+    503: {"model": Fault, "description": "Asterisk or the ledger is away; try again."},
 }
 
 
@@ -232,19 +234,23 @@ def _handle_faults(api: FastAPI) -> None:
 
     @api.exception_handler(BridgeUnavailable)
     async def bridge_away(_request: Request, _error: BridgeUnavailable) -> JSONResponse:
-        return _away("bridge_unavailable", "The conference bridge cannot be reached.")
+        return _away("bridge_unavailable", "The conference bridge cannot be reached.", SAME_ID)
+
+    @api.exception_handler(CallNotPlaced)
+    async def not_placed(_request: Request, _error: CallNotPlaced) -> JSONResponse:
+        return _away("call_not_placed", "The conference bridge did not take the call.", NEW_ID)
 
     @api.exception_handler(LedgerUnavailable)
     async def ledger_away(_request: Request, _error: LedgerUnavailable) -> JSONResponse:
-        return _away("ledger_unavailable", "The ledger does not answer.")
+        return _away("ledger_unavailable", "The ledger does not answer.", SAME_ID)
 
     @api.exception_handler(HTTPException)
     async def http_fault(_request: Request, error: HTTPException) -> JSONResponse:
         return _fault(error.status_code, Fault(reason="http", message=str(error.detail)))
 
 
-def _away(reason: str, message: str) -> JSONResponse:
-    fault = Fault(reason=reason, message=f"{message} Ask again with the same id.")
+def _away(reason: str, message: str, advice: str) -> JSONResponse:
+    fault = Fault(reason=reason, message=f"{message} {advice}")
     return _fault(503, fault, {"Retry-After": RETRY_AFTER_SECONDS})
 
 

@@ -51,25 +51,33 @@ CLAIM_SECONDS_MAX = 2.0
 """How old a claim may be when its channel reaches the gate. Less than the time between the
 two lists of channels that prove a call absent, or another gateway might have voided it."""
 
+HANGUP_RETRY_SECONDS = 5.0
+"""When a hangup that Asterisk may not have heard is asked for again."""
+
 GATE_SECONDS_MAX = 4
 """The gate's own bound and a little: how much longer than the ringing an Originate may last."""
 
 
 class BridgeUnavailable(Exception):
-    """The conference bridge cannot be reached, or would not take the call."""
+    """The conference bridge cannot be reached. Nothing was begun; the same id may be used again."""
+
+
+class CallNotPlaced(Exception):
+    """The conference bridge would not take the call. The dial-out has ended; a new id is needed."""
 
 
 @dataclass(slots=True, eq=False)
 class LiveCall:
     """A call that this gateway follows.
 
-    ``cap_at`` is on the event loop's clock. ``claiming`` is the claim of a call that we
-    originated, ``claimed_at`` when it was asked for. ``cancelled`` keeps a gate shut that
-    has not been reached yet. ``dialled`` is set once the trunk is being dialled, or never
-    will be.
+    Instants are on the event loop's clock; from ``cap_at`` on it is hung up. ``claiming`` is
+    the claim of a call that we originated, ``claimed_at`` when it was asked for.
+    ``cancelled`` keeps a gate shut that has not been reached yet. ``dialled`` is set once
+    the trunk is being dialled, or never will be.
     """
 
     call: Call
+    born_at: float
     cap_at: float
     claiming: asyncio.Task[Claim | ClaimOutcome] | None = None
     claimed_at: float = 0.0
@@ -110,8 +118,8 @@ class Dialer:
         Not before, because the work of answering the client would delay the ringing.
         A request whose key was used before changes nothing and returns what became of it.
 
-        Raises ``BridgeUnavailable`` when no telephone will ring because of this request,
-        and ``LedgerUnavailable`` when the ledger did not answer: ask again with the same key.
+        Raises ``BridgeUnavailable``, or ``LedgerUnavailable`` when the ledger did not answer:
+        ask again with the same key. Raises ``CallNotPlaced``: ask again with a new one.
         """
         if not self._ami.ready:
             raise BridgeUnavailable
@@ -127,18 +135,25 @@ class Dialer:
     async def cancel(self, key: DialOutKey) -> DialOut | None:
         """End the dial-out wherever it is; return its row, or None if there is none.
 
-        What has not reached the trunk never will; what rings or talks is hung up, and is
-        settled when Asterisk reports the hangup.
+        What has not reached the trunk never will; what rings or talks is hung up, again and
+        again until Asterisk has heard it, and is settled when Asterisk reports the hangup.
+
+        Raises ``BridgeUnavailable`` if the call is not ours to follow yet and Asterisk does
+        not answer, and ``LedgerUnavailable``.
         """
         dial_out = await self._ledger.dial_out(key)
         if dial_out is None or dial_out.state in (DialOutState.REFUSED, DialOutState.ENDED):
             return dial_out
         gate_uniqueid = dial_out.gate_uniqueid or key.gate_uniqueid
-        if gate_uniqueid in self._by_gate:
-            self._by_gate[gate_uniqueid].cancelled = True
+        live = self._by_gate.get(gate_uniqueid)
+        if live is not None:
+            live.cancelled = True
+            live.cap_at = asyncio.get_running_loop().time()
         if dial_out.state is DialOutState.RESERVED:
             await self._settlement.give_back(key, Disposition.CANCELLED, "cancelled")
-        await self._hang_up(gate_uniqueid, CAUSE_NORMAL_CLEARING)
+        hung_up = await self._hang_up(gate_uniqueid, CAUSE_NORMAL_CLEARING)
+        if hung_up is None and live is None:
+            raise BridgeUnavailable
         return await self._ledger.dial_out(key)
 
     # What Asterisk reports.
@@ -166,19 +181,22 @@ class Dialer:
         for live in self._by_gate.values():
             live.call = live.call.unwitnessed()
 
-    def attach(self, dial_out: DialOut) -> None:
-        """Follow a call that was found alive: its channel exists, its past was not seen."""
-        gate_uniqueid = dial_out.gate_uniqueid or dial_out.request.key.gate_uniqueid
+    def attach(self, dial_out: DialOut, trunk_leg: str | None) -> None:
+        """Follow a call that was found alive: its channel exists, its past was not seen.
+
+        ``trunk_leg`` is the uniqueid of its leg on the trunk, if there is one yet.
+        """
+        key = dial_out.request.key
+        gate_uniqueid = dial_out.gate_uniqueid or key.gate_uniqueid
         if gate_uniqueid in self._by_gate:
             return
-        state = CallState.RESERVED
-        if dial_out.state in (DialOutState.RELEASED, DialOutState.ANSWERED):
-            state = CallState.RELEASED
+        call = Call(key=key, gate_uniqueid=gate_uniqueid, witnessed=False)
+        if dial_out.state is not DialOutState.RESERVED:
+            call = call.released()
         seconds = (dial_out.talk_seconds or 0) + (dial_out.ring_seconds or 0)
-        key = dial_out.request.key
-        self._track(
-            Call(key=key, gate_uniqueid=gate_uniqueid, state=state, witnessed=False), seconds
-        )
+        live = self._track(call, seconds)
+        if trunk_leg is not None and live.call.follows(CallEvent.DIAL_BEGIN):
+            self._begin(live, trunk_leg)
 
     def follows(self, gate_uniqueid: str) -> bool:
         """Return whether this gateway has the call in hand and has seen all of it."""
@@ -192,14 +210,16 @@ class Dialer:
     # What the reaper and the reconciliation have done.
 
     async def hang_up_overdue(self) -> None:
-        """Hang up every call that has outlived both limits that Asterisk was given."""
+        """Hang up what was cancelled, or has outlived both limits that Asterisk was given."""
         time = asyncio.get_running_loop().time()
         for live in list(self._by_gate.values()):
             if live.cap_at > time:
                 continue
-            log.error("call.overdue", **names(live.call.key))
-            live.cap_at = time + CAP_GRACE_SECONDS
-            if not await self._hang_up(live.call.gate_uniqueid, CAUSE_NORMAL_CLEARING):
+            if not live.cancelled:
+                log.error("call.overdue", **names(live.call.key))
+            live.cap_at = time + HANGUP_RETRY_SECONDS
+            hung_up = await self._hang_up(live.call.gate_uniqueid, CAUSE_NORMAL_CLEARING)
+            if hung_up is False and time > live.born_at + GATE_SECONDS_MAX:
                 self._doubt(live)
 
     async def end(self, key: DialOutKey, gate_uniqueid: str, ending: Ending) -> None:
@@ -262,7 +282,7 @@ class Dialer:
             await self._settlement.give_back(
                 key, Disposition.FAILED, "not_originated", claimed_too=await _is_ours(live) is True
             )
-            raise BridgeUnavailable from error
+            raise CallNotPlaced from error
         return live
 
     async def _open_gate(self, event: GateReached) -> None:
@@ -357,9 +377,7 @@ class Dialer:
         live = self._by_gate.get(event.uniqueid)
         if live is None or not live.call.follows(CallEvent.DIAL_BEGIN):
             return
-        live.call = live.call.dial_begun(event.dest_uniqueid)
-        self._by_trunk[event.dest_uniqueid] = live
-        live.dialled.set()
+        self._begin(live, event.dest_uniqueid)
         log.info("call.dialed", channel=event.dest_channel, **names(live.call.key))
 
     def _dial_ended(self, event: DialEnd) -> None:
@@ -428,14 +446,15 @@ class Dialer:
             return None
         return record.ending()
 
-    async def _hang_up(self, channel: str, cause: int) -> bool:
-        """Hang a channel up; return False if there is none."""
+    async def _hang_up(self, channel: str, cause: int) -> bool | None:
+        """Hang a channel up; return False if there is none, None if Asterisk did not say."""
         try:
             await self._ami.hangup(channel, cause=cause)
         except AmiRefused:
             return False
         except AmiError as error:
             log.warning("call.hangup_failed", error=str(error), channel=channel)
+            return None
         return True
 
     def _doubt(self, live: LiveCall) -> None:
@@ -448,9 +467,16 @@ class Dialer:
 
     def _track(self, call: Call, seconds: int) -> LiveCall:
         """Follow a call that may live so long."""
-        live = LiveCall(call=call, cap_at=self._cap_at(seconds))
+        born_at = asyncio.get_running_loop().time()
+        live = LiveCall(call=call, born_at=born_at, cap_at=self._cap_at(seconds))
         self._by_gate[call.gate_uniqueid] = live
         return live
+
+    def _begin(self, live: LiveCall, trunk_leg: str) -> None:
+        """Follow the telephone's leg, too."""
+        live.call = live.call.dial_begun(trunk_leg)
+        self._by_trunk[trunk_leg] = live
+        live.dialled.set()
 
     def _forget(self, gate_uniqueid: str) -> None:
         live = self._by_gate.pop(gate_uniqueid, None)

@@ -11,7 +11,7 @@ from datetime import datetime
 
 import structlog
 
-from gateway.ami import AmiClient, AmiError
+from gateway.ami import AmiClient, AmiError, Channel
 from gateway.core.call import Ending
 from gateway.core.causes import Disposition
 from gateway.core.dial_out import DialOut, DialOutState
@@ -19,6 +19,7 @@ from gateway.core.key import DialOutKey
 from gateway.core.record import FAMILY, CallRecord
 from gateway.dialer import Dialer
 from gateway.ledger import Ledger, LedgerUnavailable
+from gateway.settlement import from_ms
 
 log = structlog.get_logger()
 
@@ -27,6 +28,7 @@ SECOND_LOOK_SECONDS = 3.0
 hangup, so a call that ended between them has one by the time of the second."""
 
 CAUSE_UNKNOWN = 0
+TRUNK_CHANNELS = "PJSIP/dialout-trunk-"
 
 
 class Reconciliation:
@@ -43,13 +45,14 @@ class Reconciliation:
         Raises ``AmiError`` or ``LedgerUnavailable``; nothing is concluded then.
         """
         open_dial_outs = await self._ledger.open_dial_outs()
-        alive = {channel.uniqueid for channel in await self._ami.channels()}
+        channels = {channel.uniqueid: channel for channel in await self._ami.channels()}
+        alive = set(channels)
         records = await self._ami.records(FAMILY)
         await self._end_recorded(records, alive, open_dial_outs)
         absent = []
         for dial_out in open_dial_outs:
             if _gate(dial_out) in alive:
-                self._dialer.attach(dial_out)
+                await self._attach(dial_out, channels)
             elif dial_out.state is not DialOutState.RESERVED and self._is_loose(dial_out, records):
                 absent.append(dial_out)
         log.info(
@@ -69,6 +72,23 @@ class Reconciliation:
             if _gate(dial_out) not in alive and self._is_loose(dial_out, records):
                 log.warning("call.vanished", dial_out_id=str(dial_out.request.key.dial_out_id))
                 await self._dialer.end(dial_out.request.key, _gate(dial_out), _least(dial_out))
+
+    async def _attach(self, dial_out: DialOut, channels: dict[str, Channel]) -> None:
+        """Follow a call that is alive, and note that it was answered if that was missed.
+
+        It was answered before now; when, its record will tell. Until then now is the least
+        that can be billed from, should there be no record because Asterisk is killed.
+        """
+        linkedid = channels[_gate(dial_out)].linkedid
+        legs = (each for each in channels.values() if each.linkedid == linkedid)
+        trunk_leg = next((each for each in legs if each.name.startswith(TRUNK_CHANNELS)), None)
+        self._dialer.attach(dial_out, trunk_leg.uniqueid if trunk_leg else None)
+        if (
+            dial_out.state is DialOutState.RELEASED
+            and trunk_leg is not None
+            and trunk_leg.state_description == "Up"
+        ):
+            await self._ledger.answered(dial_out.request.key, from_ms(await self._ami.ping()))
 
     def _is_loose(self, dial_out: DialOut, records: dict[str, str]) -> bool:
         """Return whether neither a record nor the dialer accounts for the call."""
