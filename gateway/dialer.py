@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID, uuid4, uuid5
 
 import structlog
 
@@ -326,7 +326,13 @@ class Dialer:
                 await self._release(live, Claim.of(dial_out), event)
                 return
             self._forget(live.call.gate_uniqueid)
-            _log_refusal(request, dial_out)
+        if (
+            dial_out is not None
+            and dial_out.gate_uniqueid == event.uniqueid
+            and dial_out.state is not DialOutState.ENDED
+        ):
+            return  # another gateway has let this very channel go on
+        _log_refusal(request, dial_out)
         await self._refuse(event, _refusal(outcome, dial_out))
 
     async def _release(
@@ -528,10 +534,15 @@ async def _is_ours(live: LiveCall) -> bool | None:
 
 
 def _intercepted(event: InterceptReached) -> DialOutRequest | None:
-    """Return what an intercepted channel asks for; None if it names no possible tenant or id."""
+    """Return what an intercepted channel asks for; None if it names no possible tenant or id.
+
+    Without an id of its own the visit of the gate gives it one, so that two gateways that
+    see the same visit make one dial-out of it.
+    """
     try:
         tenant_id = UUID(event.tenant)
-        dial_out_id = UUID(event.dial_out_id) if event.dial_out_id else uuid4()
+        visit = uuid5(tenant_id, f"{event.uniqueid}/{event.visit}")
+        dial_out_id = UUID(event.dial_out_id) if event.dial_out_id else visit
     except ValueError:
         return None
     return DialOutRequest(
