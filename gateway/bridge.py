@@ -20,8 +20,7 @@ log = structlog.get_logger()
 
 HEARTBEAT = "DIALOUT_HEARTBEAT"
 HEARTBEAT_SECONDS = 2.0
-SEEN_EVERY = 5
-"""Heartbeats between two notes of which calls were seen alive."""
+SEEN_SECONDS = 10.0
 
 RECONCILE_SECONDS = 60.0
 
@@ -51,6 +50,7 @@ class Bridge:
             tasks.create_task(self._consume())
             tasks.create_task(self._reconcile())
             tasks.create_task(self._beat())
+            tasks.create_task(self._watch())
 
     async def _consume(self) -> None:
         async for event in self._ami.events():
@@ -97,28 +97,34 @@ class Bridge:
         self._dialer.in_doubt.set()
 
     async def _beat(self) -> None:
-        beats = 0
         while True:
             if self._ami.ready:
-                await self._renew(note_seen=beats % SEEN_EVERY == 0)
+                await self._renew()
             await asyncio.sleep(HEARTBEAT_SECONDS)
-            beats += 1
 
-    async def _renew(self, *, note_seen: bool) -> None:
+    async def _renew(self) -> None:
         try:
             await self._ledger.ping()
             self._ledger_answers = True
-            if not self._reconciled:
-                return
-            clock_ms = await self._ami.ping()
-            await self._ami.set_variable(HEARTBEAT, str(clock_ms // 1000))
-            if note_seen:
-                await self._note_seen(clock_ms)
+            if self._reconciled:
+                clock_ms = await self._ami.ping()
+                await self._ami.set_variable(HEARTBEAT, str(clock_ms // 1000))
         except LedgerUnavailable as error:
             self._ledger_answers = False
             log.warning("heartbeat.skipped", error=str(error))
         except AmiError as error:
             log.warning("heartbeat.skipped", error=str(error))
+
+    async def _watch(self) -> None:
+        """Note now and then which calls were alive, apart from the beat, which must not wait."""
+        while True:
+            await asyncio.sleep(SEEN_SECONDS)
+            if not self.ready:
+                continue
+            try:
+                await self._note_seen(await self._ami.ping())
+            except (AmiError, LedgerUnavailable) as error:
+                log.warning("calls.unwatched", error=str(error))
 
     async def _note_seen(self, clock_ms: int) -> None:
         """Note in the ledger that the calls in hand were alive: no hangup has come for them."""

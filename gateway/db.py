@@ -18,6 +18,7 @@ from gateway.settings import DatabaseSettings
 
 SQL: Final = Path(__file__).parent / "sql"
 
+POSTGRES_VERSION_MIN: Final = 18
 _MIGRATION_LOCK: Final = 0x6469616C6F7574  # "dialout": one migration of a database at a time
 _SERVER_LIMIT_FACTOR: Final = 2
 
@@ -77,6 +78,11 @@ async def migrate(settings: DatabaseSettings, progress: Progress | None = None) 
     tell = progress or _tell_nobody
     connection = await _connect(settings)
     try:
+        version = connection.get_server_version()
+        if version.major < POSTGRES_VERSION_MIN:
+            raise DatabaseUnavailable(
+                f"this is PostgreSQL {version.major}, and {POSTGRES_VERSION_MIN} or later is needed"
+            )
         await connection.execute("SELECT pg_advisory_lock($1)", _MIGRATION_LOCK)
         await _run(connection, SQL / "schema.sql", tell)
         tell("migrations")
@@ -99,7 +105,13 @@ async def _connect(settings: DatabaseSettings) -> Connection:
             password=settings.password_text(),
             server_settings={"application_name": "dialout-migrate", "timezone": "UTC"},
         )
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except (
+        OSError,
+        TimeoutError,
+        asyncpg.PostgresError,
+        asyncpg.InterfaceError,
+        ValueError,
+    ) as error:
         raise DatabaseUnavailable(str(error) or type(error).__name__) from error
 
 

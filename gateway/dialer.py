@@ -37,7 +37,7 @@ from gateway.core.reasons import Reason
 from gateway.core.record import FAMILY, CallRecord
 from gateway.core.verdict import CAP_GRACE_SECONDS, Verdict
 from gateway.ledger import Claim, ClaimOutcome, Ledger, LedgerUnavailable, RequestOutcome
-from gateway.settlement import Settlement, names
+from gateway.settlement import EXPIRED, Settlement, names
 
 log = structlog.get_logger()
 
@@ -50,6 +50,10 @@ CAUSE_NORMAL_CLEARING = 16
 CLAIM_SECONDS_MAX = 2.0
 """How old a claim may be when its channel reaches the gate. Less than the time between the
 two lists of channels that prove a call absent, or another gateway might have voided it."""
+
+NOT_ORIGINATED = "not_originated"
+NEVER_BEGUN = frozenset({NOT_ORIGINATED, EXPIRED})
+"""Evidence of dial-outs that ended by a fault of ours, before anything was dialled."""
 
 HANGUP_RETRY_SECONDS = 5.0
 """When a hangup that Asterisk may not have heard is asked for again."""
@@ -127,6 +131,8 @@ class Dialer:
         if outcome in (RequestOutcome.REFUSED, RequestOutcome.UNKNOWN_TENANT):
             _log_refusal(request, dial_out)
         if dial_out is None or dial_out.state is not DialOutState.RESERVED:
+            if dial_out is not None and dial_out.evidence in NEVER_BEGUN:
+                raise CallNotPlaced
             return outcome, dial_out
         if outcome is RequestOutcome.EXISTS_WITH_DIFFERENT_TERMS:
             return outcome, dial_out
@@ -280,7 +286,7 @@ class Dialer:
             log.warning("dial_out.originate_failed", error=str(error), **names(key))
             self._forget(key.gate_uniqueid)
             await self._settlement.give_back(
-                key, Disposition.FAILED, "not_originated", claimed_too=await _is_ours(live) is True
+                key, Disposition.FAILED, NOT_ORIGINATED, claimed_too=await _is_ours(live) is True
             )
             raise CallNotPlaced from error
         return live

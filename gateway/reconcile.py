@@ -107,7 +107,9 @@ class Reconciliation:
             key = DialOutKey.parse(name)
             record = CallRecord.parse(text)
             if key is None or record is None:
+                # It proves nothing now and never will; the log keeps it.
                 log.error("record.unreadable", key=name, text=text)
+                await self._ami.record_delete(FAMILY, name)
             elif record.gate_uniqueid not in alive:
                 dial_out = by_key.get(key) or await self._ledger.dial_out(key)
                 await self._end_one(key, record, dial_out)

@@ -10,7 +10,16 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -44,10 +53,20 @@ def _from_file(secret: SecretStr | None, file: Path | None, name: str) -> Secret
     try:
         text = file.read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{name}_file cannot be read: {error}") from error
+        raise ValueError(f"cannot be read: {error}") from error
     if not text:
-        raise ValueError(f"{name}_file {file} is empty")
+        raise ValueError(f"{file} is empty")
     return SecretStr(text)
+
+
+def _readable(file: Path | None) -> Path | None:
+    """Return the file, if it is one that holds text; checked apart from all other fields."""
+    if file is not None:
+        _from_file(None, file, "the file")
+    return file
+
+
+TextFile = Annotated[Path | None, AfterValidator(_readable)]
 
 
 class AmiSettings(_Section):
@@ -57,9 +76,9 @@ class AmiSettings(_Section):
     port: Port = 5038
     username: str = "gateway"
     secret: SecretStr | None = None
-    secret_file: Path | None = None
+    secret_file: TextFile = None
     tls: bool = False
-    tls_ca_file: Path | None = None
+    tls_ca_file: TextFile = None
 
     @model_validator(mode="after")
     def _secret(self) -> Self:
@@ -78,14 +97,16 @@ class DatabaseSettings(_Section):
     """PostgreSQL. The password may stand in the DSN or in a file of its own."""
 
     dsn: SecretStr
-    password_file: Path | None = None
+    password_file: TextFile = None
     connections_max: int = Field(default=10, ge=2, le=200)
     call_seconds_max: float = Field(default=2.0, gt=0, le=30)
 
-    @model_validator(mode="after")
-    def _readable(self) -> Self:
-        self.password_text()
-        return self
+    @field_validator("dsn")
+    @classmethod
+    def _is_dsn(cls, dsn: SecretStr) -> SecretStr:
+        if not dsn.get_secret_value().startswith(("postgresql://", "postgres://")):
+            raise ValueError("must begin with postgresql://")
+        return dsn
 
     def password_text(self) -> str | None:
         """Return the password of the file; None leaves it to the DSN."""
@@ -99,7 +120,7 @@ class ApiSettings(_Section):
     host: str = "127.0.0.1"
     port: Port = 8080
     token: SecretStr | None = None
-    token_file: Path | None = None
+    token_file: TextFile = None
 
     @model_validator(mode="after")
     def _token(self) -> Self:
@@ -219,11 +240,13 @@ def _unknown_variables() -> list[str]:
 
     pydantic checks what is in a section; a misspelt section would pass it unseen.
     """
-    prefixes = tuple(f"DIALOUT_{section.upper()}" for section in Settings.model_fields)
+    sections = {f"DIALOUT_{section.upper()}" for section in Settings.model_fields}
     return [
-        f"{name}: no such setting"
+        f"{name}: no such setting (two underscores stand between section and name)"
         for name in sorted(os.environ)
-        if name.startswith("DIALOUT_") and name != CONFIG_VARIABLE and not name.startswith(prefixes)
+        if name.startswith("DIALOUT_")
+        and name != CONFIG_VARIABLE
+        and name.split("__")[0] not in sections
     ]
 
 

@@ -21,6 +21,8 @@ from gateway.ledger import Ledger, LedgerUnavailable, SettleOutcome, VoidOutcome
 
 log = structlog.get_logger()
 
+EXPIRED = "expired"
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -42,9 +44,8 @@ class Settlement:
 
         The record on the Asterisk host goes only after the ledger has taken the ending.
         """
-        dial_out = await self._booked(key, ending)
-        if dial_out is not None:
-            log.info("dial_out.ended", **dial_out.summary())
+        if not await self._booked(key, ending):
+            return
         try:
             await self._ami.record_delete(FAMILY, key.hex)
         except AmiError as error:
@@ -77,10 +78,10 @@ class Settlement:
     async def give_back_expired(self) -> None:
         """Void the dial-outs that never reached their gate. Raises ``LedgerUnavailable``."""
         for key in await self._ledger.expired(self._now()):
-            await self.give_back(key, Disposition.FAILED, "expired")
+            await self.give_back(key, Disposition.FAILED, EXPIRED)
 
-    async def _booked(self, key: DialOutKey, ending: Ending) -> DialOut | None:
-        """Have the ledger take the ending; return the row if this was the first time."""
+    async def _booked(self, key: DialOutKey, ending: Ending) -> bool:
+        """Have the ledger take the ending; return False if it has reason to disagree."""
         ended_at = from_ms(ending.ended_at_ms)
         if ending.answered_at_ms is None:
             voided, row = await _until_booked(
@@ -92,7 +93,7 @@ class Settlement:
                 only_if_unclaimed=False,
                 evidence=ending.evidence,
             )
-            return _if_first(key, voided, VoidOutcome.VOIDED, row)
+            return _is_taken(key, voided, VoidOutcome.VOIDED, row)
         settled, row = await _until_booked(
             self._ledger.settle,
             key,
@@ -102,7 +103,7 @@ class Settlement:
             disposition=ending.disposition,
             evidence=ending.evidence,
         )
-        return _if_first(key, settled, SettleOutcome.SETTLED, row)
+        return _is_taken(key, settled, SettleOutcome.SETTLED, row)
 
 
 def from_ms(at_ms: int) -> datetime:
@@ -115,18 +116,19 @@ def names(key: DialOutKey) -> dict[str, str]:
     return {"tenant_id": str(key.tenant_id), "dial_out_id": str(key.dial_out_id)}
 
 
-def _if_first(
+def _is_taken(
     key: DialOutKey,
     outcome: VoidOutcome | SettleOutcome,
     done: VoidOutcome | SettleOutcome,
     row: DialOut | None,
-) -> DialOut | None:
-    """Return the row if the ledger did it now; say so if it has reason to disagree."""
-    if outcome is done:
-        return row
-    if outcome not in (VoidOutcome.EXISTS, VoidOutcome.UNKNOWN_DIAL_OUT, SettleOutcome.EXISTS):
-        log.error("dial_out.ending_disputed", outcome=outcome, **names(key))
-    return None
+) -> bool:
+    if outcome is done and row is not None:
+        log.info("dial_out.ended", **row.summary())
+        return True
+    if outcome in (VoidOutcome.EXISTS, VoidOutcome.UNKNOWN_DIAL_OUT, SettleOutcome.EXISTS):
+        return True
+    log.error("dial_out.ending_disputed", outcome=outcome, **names(key))
+    return False
 
 
 async def _until_booked(

@@ -24,8 +24,8 @@ _PREFIX = b"Event: "
 _DIGITS = re.compile(r"[0-9]{1,18}")
 _KEY = re.compile(r"[0-9a-f]{64}")
 _NUMBER = re.compile(r"[0-9+*#]{1,40}")
-_UUID_OR_EMPTY = re.compile(r"[0-9a-f-]{0,36}")
-_WORD_OR_EMPTY = re.compile(r"[A-Za-z0-9._@-]{0,128}")
+_UUID_OR_EMPTY = re.compile(r"[0-9a-fA-F-]{0,36}")
+_WORD_OR_EMPTY = re.compile(r"[A-Za-z0-9._@+-]{0,128}")
 _ANYTHING = re.compile(r"(?s).+")
 _TIMESTAMP = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,9}))?")
 

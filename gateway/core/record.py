@@ -45,14 +45,13 @@ class CallRecord:
         )
 
     def ending(self) -> Ending:
-        """Return how the call ended. Answered needs both: the status and how long it was."""
+        """Return how the call ended. Answered for no time at all is answered all the same."""
         answered_at_ms = None
-        what = Disposition.FAILED
         if not is_answer(self.dial_status):
             what = unanswered(self.dial_status, self.hangup_cause)
-        elif self.answered_ms is not None:
+        else:
             what = Disposition.ANSWERED
-            answered_at_ms = self.ended_at_ms - self.answered_ms
+            answered_at_ms = self.ended_at_ms - (self.answered_ms or 0)
         return Ending(
             disposition=what,
             hangup_cause=self.hangup_cause,

@@ -8,7 +8,7 @@
 -- one second, and so its initial increment, even if it lasted 0 ms: it is the answer that
 -- the carrier charges for. Clocks that went backwards count as 0 ms, because a call that
 -- could not be settled would keep its funds for ever. No call bills more than was set
--- aside: what lies beyond is noted as overrun_seconds, and is the gateway's fault.
+-- aside: the whole seconds beyond are noted as overrun_seconds, and are the gateway's fault.
 --
 -- Outcomes. The first that applies is returned; all but `settled` write nothing.
 --   unknown_dial_out  no such dial-out; no record
@@ -63,7 +63,9 @@ BEGIN
             disposition = p_disposition,
             hangup_cause = p_hangup_cause,
             billable_seconds = v_billable_seconds,
-            overrun_seconds = v_seconds - v_billable_seconds,
+            overrun_seconds = greatest(
+                0, floor(extract(EPOCH FROM p_ended_at - p_answered_at)) - v_talk_seconds
+            ),
             evidence = p_evidence
         WHERE d.tenant_id = p_tenant_id AND d.dial_out_id = p_dial_out_id;
     END IF;

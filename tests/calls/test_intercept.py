@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 
+from gateway.core.policy import Sku
 from gateway.lab.stack import Stack
 from tests.calls.conftest import APPLICATION, APPLICATION_SECRET
 from tests.calls.meeting import ORGANIZER, Meeting, london
@@ -88,6 +89,10 @@ async def test_an_intercepted_call_without_an_id_gets_one(meeting: Meeting, part
         {"tenant": "THE_TENANT", "organizer": "stranger"},
         {"tenant": "THE_TENANT"},
         {"tenant": "THE_TENANT", "organizer": ORGANIZER, "id": "not-an-id"},
+        {"tenant": "THE_TENANT", "organizer": ORGANIZER, "id": "XYZ"},
+        {"tenant": "THE_TENANT", "organizer": f"{ORGANIZER}!"},
+        {"tenant": "THE_TENANT", "organizer": ORGANIZER, "conference": "my room"},
+        {"tenant": "THE_TENANT", "organizer": ORGANIZER, "conference": "x" * 129},
     ],
     ids=[
         "nothing said",
@@ -97,6 +102,10 @@ async def test_an_intercepted_call_without_an_id_gets_one(meeting: Meeting, part
         "an unknown organizer",
         "no organizer",
         "no possible id",
+        "an id that filters to none",
+        "an organizer that filters to another",
+        "a conference that filters to another",
+        "a conference that is too long",
     ],
 )
 async def test_an_unfunded_intercept_is_refused(
@@ -114,6 +123,45 @@ async def test_an_unfunded_intercept_is_refused(
 
     assert hangup["Cause"] == "21"
     assert meeting.invites(number) == 0
+
+
+async def test_a_global_speaks_for_nobody(meeting: Meeting, parts: Stack) -> None:
+    """Whoever may originate may set globals, and they show through where a channel has none."""
+    number = london("22")
+
+    async with old_dialer(parts) as application:
+        for value in (ORGANIZER, ""):
+            await application.send(
+                ("Action", "Originate"),
+                ("Channel", "Local/s@dialout-refuse/n"),
+                ("Application", "NoOp"),
+                ("Async", "true"),
+                ("Variable", f"GLOBAL(DIALOUT_ORGANIZER)={value}"),
+            )
+            if value:
+                hangup = await originate(application, number, tenant=str(meeting.tenant_id))
+
+    assert hangup["Cause"] == "21"
+    assert meeting.invites(number) == 0
+
+
+async def test_an_organizer_may_be_a_mail_address(meeting: Meeting, parts: Stack) -> None:
+    """With all that such an address may have in it, and an id in capitals."""
+    number, dial_out_id = london("21"), str(uuid4())
+    await meeting.add_organizer("a+b@example.com")
+    await meeting.license("a+b@example.com", Sku.AUDIO_CONFERENCING)
+
+    async with old_dialer(parts) as application:
+        await originate(
+            application,
+            number,
+            tenant=str(meeting.tenant_id),
+            organizer="a+b@example.com",
+            id=dial_out_id.upper(),
+        )
+
+    assert (await meeting.ended(dial_out_id))["organizer_id"] == "a+b@example.com"
+    assert meeting.invites(number) == 1
 
 
 async def test_an_id_is_good_for_one_call(meeting: Meeting, parts: Stack) -> None:

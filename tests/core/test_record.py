@@ -24,11 +24,10 @@ def test_an_answered_call_is_reckoned_back_from_its_end() -> None:
         ("u:1700000010500::0:CANCEL", Disposition.CANCELLED),
         ("u:1700000010500::0:", Disposition.FAILED),
         ("u:1700000010500:0:16:NOANSWER", Disposition.NO_ANSWER),
-        ("u:1700000010500::16:ANSWER", Disposition.FAILED),
     ],
 )
 def test_an_unanswered_call_bills_nothing(text: str, expected: Disposition) -> None:
-    """Without an answered time there was no answer, whatever the status says."""
+    """Only the status says that there was an answer."""
     record = CallRecord.parse(text)
 
     assert record is not None
@@ -50,3 +49,13 @@ def test_an_unanswered_call_bills_nothing(text: str, expected: Disposition) -> N
 def test_anything_else_is_no_record(text: str) -> None:
     """A record that cannot be read proves nothing."""
     assert CallRecord.parse(text) is None
+
+
+def test_an_answer_that_lasted_no_time_is_an_answer() -> None:
+    """Asterisk writes no duration for a call that it dropped at once; the carrier charges it."""
+    record = CallRecord.parse("u:1700000010500::16:ANSWER")
+
+    assert record is not None
+    ending = record.ending()
+    assert ending.disposition is Disposition.ANSWERED
+    assert ending.answered_at_ms == ending.ended_at_ms

@@ -1,6 +1,7 @@
-"""The gateway's login may execute the functions and read the views, and nothing else."""
+"""The gateway's login may settle calls and read the views, and nothing else."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from uuid import uuid4
 
 import asyncpg
@@ -9,7 +10,7 @@ import pytest
 from gateway import db
 from gateway.core.policy import SourceKind
 from gateway.lab.postgres import Postgres
-from gateway.ledger import Ledger
+from gateway.ledger import Ledger, LedgerUnavailable
 from tests.ledger.conftest import settings
 from tests.ledger.world import World
 
@@ -33,21 +34,31 @@ async def limited(login: str) -> AsyncIterator[db.Connection]:
     await connection.close()
 
 
-async def test_the_gateways_rights_are_enough(login: str) -> None:
-    """Provisioning, a whole call and the check work with no right on any table."""
+async def test_the_gateways_rights_are_enough(login: str, world: World) -> None:
+    """A whole call and the check work with no right on any table."""
+    await world.add_licence()
     async with db.pool(settings(login)) as pool:
         ledger = Ledger(pool)
-        world = await World.create(ledger)
-        await world.add_licence()
-        await world.add_credits(1_000_000)
-        _, dial_out = await world.reserve()
+        limited_world = replace(world, ledger=ledger)
+        _, dial_out = await limited_world.reserve()
         await ledger.claim(dial_out.request.key, "a-gate", dial_out.requested_at)
         await ledger.answered(dial_out.request.key, dial_out.requested_at)
-        await world.settle(dial_out.request.key, 5000)
+        await limited_world.settle(dial_out.request.key, 5000)
 
-        assert (await world.balance(SourceKind.POOL)).used == 5
+        assert (await limited_world.balance(SourceKind.POOL)).used == 5
         assert await ledger.open_dial_outs() == ()
         assert await ledger.check() == ()
+
+
+async def test_the_gateway_cannot_make_money(login: str, world: World) -> None:
+    """Whoever breaks into it can spend what there is, and grant nothing."""
+    async with db.pool(settings(login)) as pool:
+        limited_world = replace(world, ledger=Ledger(pool))
+
+        with pytest.raises(LedgerUnavailable, match="credits_add"):
+            await limited_world.add_credits(1_000_000)
+        with pytest.raises(LedgerUnavailable, match="licence_assign"):
+            await limited_world.add_licence()
 
 
 async def test_no_table_can_be_read_or_written(
