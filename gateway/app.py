@@ -65,6 +65,7 @@ async def serve(settings: Settings) -> None:
                 port=settings.api.port,
                 log_config=None,
                 log_level="warning",
+                lifespan="off",
                 access_log=False,
                 server_header=False,
                 timeout_graceful_shutdown=int(DRAIN_SECONDS),
