@@ -402,7 +402,7 @@ class Dialer:
         live.call = live.call.dial_ended(event.dial_status, at_ms)
         if answered:
             log.info("call.answered", **names(live.call.key))
-            self._spawn(self._note_answer(live.call.key, at_ms))
+            self._spawn(self._settlement.note_answer(live.call.key, at_ms))
 
     def _hung_up(self, event: Hangup) -> None:
         at_ms = self._at_ms(event.at)
@@ -424,9 +424,6 @@ class Dialer:
         if live is not None and live.call.state is CallState.RESERVED:
             live.call = live.call.gate_hung_up()
             self._spawn(self._finish(live, CAUSE_REFUSED, self._at_ms(None)))
-
-    async def _note_answer(self, key: DialOutKey, at_ms: int) -> None:
-        await self._settlement.note_answer(key, at_ms)
 
     async def _finish(self, live: LiveCall, gate_cause: int, gate_at_ms: int) -> None:
         """Settle a call whose gate channel is gone, on what was seen or on the record."""

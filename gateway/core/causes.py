@@ -45,12 +45,6 @@ _BY_CAUSE = {
 CAUSE_REFUSED = 21
 """Q.850 "call rejected": the gate was told no, or a check of its own failed."""
 
-CAUSE_NO_GATEWAY = 38
-"""Q.850 "network out of order": no gateway has renewed the heartbeat."""
-
-CAUSE_GATEWAY_MUTE = 102
-"""Q.850 "recovery on timer expiry": the gateway did not answer the gate in time."""
-
 
 def is_answer(dial_status: str) -> bool:
     """Return whether the DialStatus says that the telephone answered."""

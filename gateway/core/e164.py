@@ -107,11 +107,6 @@ def read_number(typed: str, region: Region) -> Destination | NumberRefusal:
     return Destination(e164=E164(e164), region=Region(number_region), kind=kind)
 
 
-def is_region(text: str) -> bool:
-    """Return whether ``text`` is a country whose numbering plan is known."""
-    return text in phonenumbers.SUPPORTED_REGIONS
-
-
 def _is_short_code(typed: str, region: Region) -> bool:
     """Return whether the digits, dialled as they are in ``region``, reach a service."""
     digits = re.sub(r"[^0-9]", "", typed)

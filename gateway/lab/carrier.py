@@ -115,13 +115,6 @@ class Carrier:
             found.setdefault(call_id, invite)
         return tuple(found.values())
 
-    async def wait_for_invites(
-        self, count: int, deadline_seconds: float = 5.0
-    ) -> tuple[Invite, ...]:
-        """Return the calls as soon as there are ``count``; TimeoutError if that takes too long."""
-        await program.until(lambda: len(self.invites()) >= count, deadline_seconds)
-        return self.invites()
-
     async def __aenter__(self) -> Self:
         try:
             await self.start()

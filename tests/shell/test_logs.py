@@ -36,7 +36,7 @@ def test_the_standard_librarys_lines_are_json_too(capsys: pytest.CaptureFixture[
     """A library's warning must not break the reader of the log."""
     logs.configure("json", "info")
 
-    logging.getLogger("some.library").warning("called +442079460123 twice")
+    logging.getLogger("some.module").warning("called +442079460123 twice")
 
     line = json.loads(capsys.readouterr().out)
     assert line["level"] == "warning"
