@@ -3,8 +3,9 @@
 import asyncio
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, NoReturn, TypeVar
 from uuid import UUID
 
 import typer
@@ -16,8 +17,6 @@ from gateway import __version__, app, db, logs
 from gateway.ami import AmiLoginRefused
 from gateway.ledger import Finding, Ledger, LedgerUnavailable
 from gateway.settings import (
-    DatabaseSettings,
-    Settings,
     SettingsError,
     read_database_settings,
     read_settings,
@@ -36,6 +35,8 @@ cli.add_typer(ledger_cli, name="ledger")
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 TenantOption = Annotated[UUID | None, typer.Option("--tenant", help="Only this tenant's.")]
 
+S = TypeVar("S")
+
 EXIT_FINDINGS = 1
 EXIT_FAULT = 2
 CHECK_SECONDS_MAX = 600.0
@@ -49,7 +50,7 @@ def main() -> None:
 @cli.command()
 def serve() -> None:
     """Serve calls until SIGTERM or Ctrl-C. Settings: docs/settings.md."""
-    settings = _settings()
+    settings = _read(read_settings)
     logs.configure(settings.log.format, settings.log.level)
     faults: list[str] = []
     try:
@@ -63,7 +64,7 @@ def serve() -> None:
 @cli.command()
 def migrate() -> None:
     """Bring the database up to this version. Needs the rights of the schema's owner."""
-    settings = _database()
+    settings = _read(read_database_settings)
     with Console(stderr=True).status("migrating") as status:
         try:
             asyncio.run(db.migrate(settings, status.update))
@@ -75,7 +76,7 @@ def migrate() -> None:
 @cli.command("settings")
 def show_settings(as_json: JsonOption = False) -> None:
     """Check the settings and print them, secrets hidden."""
-    values = _settings().model_dump(mode="json")
+    values = _read(read_settings).model_dump(mode="json")
     if as_json:
         typer.echo(json.dumps(values, indent=2))
         return
@@ -134,7 +135,9 @@ def demo(
 
 
 async def _findings(tenant: UUID | None) -> tuple[Finding, ...]:
-    patient = _database().model_copy(update={"call_seconds_max": CHECK_SECONDS_MAX})
+    patient = _read(read_database_settings).model_copy(
+        update={"call_seconds_max": CHECK_SECONDS_MAX}
+    )
     try:
         async with db.pool(patient) as pool:
             return await Ledger(pool, call_seconds_max=CHECK_SECONDS_MAX).check(tenant)
@@ -142,16 +145,10 @@ async def _findings(tenant: UUID | None) -> tuple[Finding, ...]:
         _fail(f"The ledger does not answer: {error}. Check DIALOUT_DATABASE__DSN.")
 
 
-def _database() -> DatabaseSettings:
+def _read(reader: Callable[[], S]) -> S:
+    """Return the settings that a command needs, or end it with a line for each fault."""
     try:
-        return read_database_settings()
-    except SettingsError as error:
-        _fail(f"The settings cannot be used:\n{error}\nSee docs/settings.md.")
-
-
-def _settings() -> Settings:
-    try:
-        return read_settings()
+        return reader()
     except SettingsError as error:
         _fail(f"The settings cannot be used:\n{error}\nSee docs/settings.md.")
 

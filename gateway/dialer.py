@@ -37,7 +37,7 @@ from gateway.core.reasons import Reason
 from gateway.core.record import FAMILY, CallRecord
 from gateway.core.verdict import CAP_GRACE_SECONDS, Verdict
 from gateway.ledger import Claim, ClaimOutcome, Ledger, LedgerUnavailable, RequestOutcome
-from gateway.settlement import EXPIRED, Settlement, names
+from gateway.settlement import EXPIRED, Settlement, names, to_ms
 
 log = structlog.get_logger()
 
@@ -150,7 +150,7 @@ class Dialer:
         dial_out = await self._ledger.dial_out(key)
         if dial_out is None or dial_out.state in (DialOutState.REFUSED, DialOutState.ENDED):
             return dial_out
-        gate_uniqueid = dial_out.gate_uniqueid or key.gate_uniqueid
+        gate_uniqueid = dial_out.channel_uniqueid
         live = self._by_gate.get(gate_uniqueid)
         if live is not None:
             live.cancelled = True
@@ -193,7 +193,7 @@ class Dialer:
         ``trunk_leg`` is the uniqueid of its leg on the trunk, if there is one yet.
         """
         key = dial_out.request.key
-        gate_uniqueid = dial_out.gate_uniqueid or key.gate_uniqueid
+        gate_uniqueid = dial_out.channel_uniqueid
         if gate_uniqueid in self._by_gate:
             return
         call = Call(key=key, gate_uniqueid=gate_uniqueid, witnessed=False)
@@ -502,7 +502,7 @@ class Dialer:
 
     def _at_ms(self, at_ms: int | None) -> int:
         """Return Asterisk's own instant of an event; our clock only where it gave none."""
-        return int(self._now().timestamp() * 1000) if at_ms is None else at_ms
+        return to_ms(self._now()) if at_ms is None else at_ms
 
     @staticmethod
     def _cap_at(seconds: int) -> float:

@@ -7,7 +7,6 @@ and unknown changes nothing.
 """
 
 import asyncio
-from datetime import datetime
 
 import structlog
 
@@ -19,7 +18,7 @@ from gateway.core.key import DialOutKey
 from gateway.core.record import FAMILY, CallRecord
 from gateway.dialer import Dialer
 from gateway.ledger import Ledger, LedgerUnavailable
-from gateway.settlement import from_ms
+from gateway.settlement import from_ms, to_ms
 
 log = structlog.get_logger()
 
@@ -51,7 +50,7 @@ class Reconciliation:
         await self._end_recorded(records, alive, open_dial_outs)
         absent = []
         for dial_out in open_dial_outs:
-            if _gate(dial_out) in alive:
+            if dial_out.channel_uniqueid in alive:
                 await self._attach(dial_out, channels)
             elif dial_out.state is not DialOutState.RESERVED and self._is_loose(dial_out, records):
                 absent.append(dial_out)
@@ -69,9 +68,11 @@ class Reconciliation:
         records = await self._ami.records(FAMILY)
         await self._end_recorded(records, alive, absent)
         for dial_out in absent:
-            if _gate(dial_out) not in alive and self._is_loose(dial_out, records):
+            if dial_out.channel_uniqueid not in alive and self._is_loose(dial_out, records):
                 log.warning("call.vanished", dial_out_id=str(dial_out.request.key.dial_out_id))
-                await self._dialer.end(dial_out.request.key, _gate(dial_out), _least(dial_out))
+                await self._dialer.end(
+                    dial_out.request.key, dial_out.channel_uniqueid, _least(dial_out)
+                )
 
     async def _attach(self, dial_out: DialOut, channels: dict[str, Channel]) -> None:
         """Follow a call that is alive, and note that it was answered if that was missed.
@@ -79,7 +80,7 @@ class Reconciliation:
         It was answered before now; when, its record will tell. Until then now is the least
         that can be billed from, should there be no record because Asterisk is killed.
         """
-        linkedid = channels[_gate(dial_out)].linkedid
+        linkedid = channels[dial_out.channel_uniqueid].linkedid
         legs = (each for each in channels.values() if each.linkedid == linkedid)
         trunk_leg = next((each for each in legs if each.name.startswith(TRUNK_CHANNELS)), None)
         self._dialer.attach(dial_out, trunk_leg.uniqueid if trunk_leg else None)
@@ -93,7 +94,7 @@ class Reconciliation:
     def _is_loose(self, dial_out: DialOut, records: dict[str, str]) -> bool:
         """Return whether neither a record nor the dialer accounts for the call."""
         recorded = dial_out.request.key.hex in records
-        return not recorded and not self._dialer.follows(_gate(dial_out))
+        return not recorded and not self._dialer.follows(dial_out.channel_uniqueid)
 
     async def _end_recorded(
         self, records: dict[str, str], alive: set[str], open_dial_outs: tuple[DialOut, ...]
@@ -129,10 +130,6 @@ class Reconciliation:
                 log.exception("record.unusable", key=key.hex)
 
 
-def _gate(dial_out: DialOut) -> str:
-    return dial_out.gate_uniqueid or dial_out.request.key.gate_uniqueid
-
-
 def _least(dial_out: DialOut) -> Ending:
     """Return the shortest call that the evidence allows: until it was last seen alive."""
     answered_at = dial_out.answered_at
@@ -143,11 +140,7 @@ def _least(dial_out: DialOut) -> Ending:
     return Ending(
         disposition=Disposition.FAILED if answered_at is None else Disposition.ANSWERED,
         hangup_cause=CAUSE_UNKNOWN,
-        answered_at_ms=None if answered_at is None else _ms(answered_at),
-        ended_at_ms=_ms(ended_at),
+        answered_at_ms=None if answered_at is None else to_ms(answered_at),
+        ended_at_ms=to_ms(ended_at),
         evidence="absent_twice",
     )
-
-
-def _ms(at: datetime) -> int:
-    return int(at.timestamp() * 1000)

@@ -111,6 +111,11 @@ def from_ms(at_ms: int) -> datetime:
     return datetime.fromtimestamp(at_ms // 1000, UTC).replace(microsecond=at_ms % 1000 * 1000)
 
 
+def to_ms(at: datetime) -> int:
+    """Return an instant as whole milliseconds since the epoch."""
+    return int(at.timestamp() * 1000)
+
+
 def names(key: DialOutKey) -> dict[str, str]:
     """Return what each log line about a dial-out carries."""
     return {"tenant_id": str(key.tenant_id), "dial_out_id": str(key.dial_out_id)}

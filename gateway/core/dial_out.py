@@ -119,6 +119,11 @@ class DialOut:
     parts: tuple[FundingPart, ...]
     explanation: str
 
+    @property
+    def channel_uniqueid(self) -> str:
+        """The channel that runs its gate: the one that claimed it, else the one we would name."""
+        return self.gate_uniqueid or self.request.key.gate_uniqueid
+
     def summary(self) -> dict[str, Any]:
         """Return the row as plain JSON values: one line of a log, one answer of the API.
 
