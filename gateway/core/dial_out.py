@@ -7,8 +7,8 @@ from typing import Any
 
 from gateway.core.causes import Disposition
 from gateway.core.e164 import E164, NumberKind, Region
+from gateway.core.facts import OrganizerId, SourceKind
 from gateway.core.key import DialOutKey
-from gateway.core.policy import OrganizerId, SourceKind
 from gateway.core.rating import Micros, Seconds
 from gateway.core.reasons import Reason
 
@@ -61,11 +61,13 @@ class Terms:
 class FundingPart:
     """What one source has paid, or has set aside, for one call.
 
-    ``seconds`` and ``micros`` are what was set aside; the billed ones are None until the
-    call is settled. ``micros`` is 0 for a source that is counted in seconds.
+    ``benefit_id`` is None for credits. ``seconds`` and ``micros`` are what was set aside; the
+    billed ones are None until the call is settled. ``micros`` is 0 for a source that is
+    counted in seconds.
     """
 
     source: SourceKind
+    benefit_id: str | None
     seconds: Seconds
     micros: Micros
     billed_seconds: Seconds | None
@@ -76,12 +78,34 @@ class FundingPart:
         """Return the part as plain JSON values; absent ones are left out."""
         plain = {
             "source": self.source,
+            "benefit_id": self.benefit_id,
             "seconds": self.seconds,
             "micros": self.micros,
             "billed_seconds": self.billed_seconds,
             "billed_micros": self.billed_micros,
         }
         return {name: value for name, value in plain.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceStanding:
+    """What one source had when it was asked to pay for a call, and what it gave.
+
+    The totals are in its ``unit``, seconds or micros, from before the call. One that is not
+    ``capped`` gives whatever is asked of it.
+    """
+
+    kind: SourceKind
+    benefit_id: str | None
+    unit: str
+    currency: str | None
+    capped: bool
+    granted: int
+    used: int
+    reserved: int
+    free: int
+    seconds: Seconds
+    micros: Micros
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +132,7 @@ class DialOut:
     seen_at: datetime | None
     ended_at: datetime | None
     talk_seconds: Seconds | None
+    limit_seconds: Seconds | None
     ring_seconds: Seconds | None
     caller_id: E164 | None
     gate_uniqueid: str | None
@@ -117,6 +142,7 @@ class DialOut:
     overrun_seconds: Seconds | None
     evidence: str | None
     parts: tuple[FundingPart, ...]
+    sources: tuple[SourceStanding, ...]
     explanation: str
 
     @property
@@ -144,6 +170,7 @@ class DialOut:
             "region": self.region,
             "number_kind": self.number_kind,
             "talk_seconds": self.talk_seconds,
+            "limit_seconds": self.limit_seconds,
             "ring_seconds": self.ring_seconds,
             "caller_id": self.caller_id,
             "paid_by": self.paid_by or None,

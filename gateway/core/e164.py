@@ -5,12 +5,15 @@ its calling code: +1 alone is twenty-five countries.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import NewType
 
 import phonenumbers
-from phonenumbers import PhoneNumberType, ValidationResult, shortnumberinfo
+import regex
+from phonenumbers import PhoneMetadata, PhoneNumberType, ValidationResult, shortnumberinfo
 
 from gateway.core.reasons import Reason
 
@@ -18,7 +21,14 @@ E164 = NewType("E164", str)
 """A plus sign and 7 to 15 ASCII digits."""
 
 Region = NewType("Region", str)
-"""ISO 3166-1 alpha-2, upper case; ``001`` for a network that belongs to no country."""
+"""ISO 3166-1 alpha-2, upper case; ``001`` for a network that belongs to no country, ``ZZ`` for
+a number whose country cannot be told."""
+
+METADATA_VERSION = phonenumbers.__version__
+"""The edition of the numbering plans that numbers are read by."""
+
+GLOBAL_REGION = Region(phonenumbers.REGION_CODE_FOR_NON_GEO_ENTITY)
+UNKNOWN_REGION = Region("ZZ")
 
 NUMBER_CHARS_MAX = 40
 
@@ -43,7 +53,18 @@ class NumberKind(StrEnum):
     UAN = "uan"
     VOICEMAIL = "voicemail"
     GLOBAL_NETWORK = "global_network"
+    UNALLOCATED = "unallocated"
 
+
+ORDINARY_KINDS = frozenset(
+    {
+        NumberKind.FIXED_LINE,
+        NumberKind.MOBILE,
+        NumberKind.FIXED_LINE_OR_MOBILE,
+        NumberKind.VOIP,
+    }
+)
+"""What every source may pay for. All other kinds can cost the caller anything."""
 
 _KINDS = {
     PhoneNumberType.FIXED_LINE: NumberKind.FIXED_LINE,
@@ -62,7 +83,7 @@ _KINDS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Destination:
-    """A telephone that exists in a numbering plan."""
+    """A number that a telephone can have. Unless it is ``UNALLOCATED``, its plan gives it out."""
 
     e164: E164
     region: Region
@@ -76,16 +97,19 @@ class NumberRefusal:
     reason: Reason
 
 
-def read_number(typed: str, region: Region) -> Destination | NumberRefusal:
+def read_number(
+    typed: str, region: Region, other_region: Region | None = None
+) -> Destination | NumberRefusal:
     """Return the destination that ``typed`` means to somebody in ``region``.
 
     ``region`` decides only what digits without a plus sign mean. A short code of that
-    region, or of the country that the number names, is refused before anything else:
-    a parser that pads or strips digits must never turn one into a telephone number.
+    region, or of the country that the number names, is refused before anything else, and so
+    is an emergency number of ``other_region``, the organizer's: a parser that pads or strips
+    digits must never turn one into a telephone number.
     """
     if len(typed) > NUMBER_CHARS_MAX or not _TYPED.fullmatch(typed):
         return NumberRefusal(reason=Reason.NUMBER_INVALID)
-    if _is_short_code(typed, region):
+    if _is_short_code(typed, region) or _is_emergency_number(typed, other_region):
         return NumberRefusal(reason=Reason.EMERGENCY_OR_SHORT_CODE)
     try:
         number = phonenumbers.parse(typed, region)
@@ -99,18 +123,16 @@ def read_number(typed: str, region: Region) -> Destination | NumberRefusal:
     ) != ValidationResult.IS_POSSIBLE or not _E164.fullmatch(e164):
         return NumberRefusal(reason=Reason.NUMBER_INVALID)
     number_region = phonenumbers.region_code_for_number(number)
-    kind = _KINDS.get(phonenumbers.number_type(number))
-    if number_region is None or kind is None:
-        return NumberRefusal(reason=Reason.NUMBER_NOT_ALLOCATED)
-    if number_region == phonenumbers.REGION_CODE_FOR_NON_GEO_ENTITY:
+    kind = _KINDS.get(phonenumbers.number_type(number), NumberKind.UNALLOCATED)
+    if number_region == GLOBAL_REGION:
         kind = NumberKind.GLOBAL_NETWORK
-    return Destination(e164=E164(e164), region=Region(number_region), kind=kind)
+    return Destination(e164=E164(e164), region=Region(number_region or UNKNOWN_REGION), kind=kind)
 
 
 def _is_short_code(typed: str, region: Region) -> bool:
     """Return whether the digits, dialled as they are in ``region``, reach a service."""
-    digits = re.sub(r"[^0-9]", "", typed)
-    if not digits or typed.lstrip().startswith("+"):
+    digits = _dialled(typed)
+    if not digits:
         return False
     if shortnumberinfo.connects_to_emergency_number(digits, region):
         return True
@@ -119,3 +141,85 @@ def _is_short_code(typed: str, region: Region) -> bool:
     except phonenumbers.NumberParseException:
         return False
     return shortnumberinfo.is_valid_short_number_for_region(number, region)
+
+
+def _is_emergency_number(typed: str, region: Region | None) -> bool:
+    return region is not None and shortnumberinfo.is_emergency_number(_dialled(typed), region)
+
+
+def _dialled(typed: str) -> str:
+    """Return the digits as they would be dialled; none if a plus sign names the country."""
+    return "" if typed.lstrip().startswith("+") else re.sub(r"[^0-9]", "", typed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrefixReach:
+    """What a prefix of a rate deck stands for.
+
+    ``regions`` are the countries that a row with this prefix prices unless it names others;
+    empty if that cannot be told. ``is_exact`` says that no ordinary number begins with it.
+    """
+
+    regions: frozenset[Region]
+    is_exact: bool
+
+
+@lru_cache(maxsize=65_536)
+def prefix_reach(prefix: str) -> PrefixReach:
+    """Return what ``prefix``, digits without a plus sign, stands for.
+
+    A prefix that several countries share is meant for the first of them, as carriers mean
+    it: 7 is Russia, not Kazakhstan; 44 is Great Britain, not Jersey. 1 is the US and Canada.
+    """
+    code = next((n for n in (1, 2, 3) if _regions_of(prefix[:n])), None)
+    if code is None:
+        return PrefixReach(regions=frozenset(), is_exact=False)
+    everyone = _regions_of(prefix[:code])
+    if GLOBAL_REGION in everyone:
+        return PrefixReach(regions=frozenset({GLOBAL_REGION}), is_exact=True)
+    rest = prefix[code:]
+    reached = [each for each in everyone if _begins_a_number(rest, _every_pattern(each))]
+    ordinary = any(_begins_a_number(rest, _ordinary_patterns(each)) for each in reached)
+    meant = _MEANT.get(prefix[:code], frozenset(everyone[:1])).intersection(reached)
+    regions = frozenset(reached) if len(reached) == 1 else meant
+    return PrefixReach(regions=regions, is_exact=bool(reached) and not ordinary)
+
+
+_MEANT = {"1": frozenset({Region("US"), Region("CA")})}
+
+
+def _regions_of(calling_code: str) -> tuple[Region, ...]:
+    regions = phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(int(calling_code), ())
+    return tuple(map(Region, regions))
+
+
+def _begins_a_number(digits: str, patterns: Iterator[str]) -> bool:
+    return any(regex.fullmatch(pattern, digits, partial=True) for pattern in patterns)
+
+
+_ORDINARY = ("fixed_line", "mobile", "voip")
+_SPECIAL = (
+    "toll_free",
+    "premium_rate",
+    "shared_cost",
+    "personal_number",
+    "pager",
+    "uan",
+    "voicemail",
+)
+
+
+def _ordinary_patterns(region: Region) -> Iterator[str]:
+    return _patterns(region, _ORDINARY)
+
+
+def _every_pattern(region: Region) -> Iterator[str]:
+    return _patterns(region, _ORDINARY + _SPECIAL)
+
+
+def _patterns(region: Region, kinds: tuple[str, ...]) -> Iterator[str]:
+    plan = PhoneMetadata.metadata_for_region(region)
+    for kind in kinds:
+        numbers = getattr(plan, kind, None)
+        if numbers is not None and numbers.national_number_pattern:
+            yield numbers.national_number_pattern

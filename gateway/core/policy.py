@@ -8,96 +8,26 @@ itself, in the transaction that reserves. The rules are those of docs/entitlemen
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import NewType
 
-from gateway.core.e164 import Destination, NumberKind, NumberRefusal, Region
-from gateway.core.rating import Rate
-from gateway.core.reasons import Reason
-
-OrganizerId = NewType("OrganizerId", str)
-
-
-class Sku(StrEnum):
-    """A licence that an organizer can hold."""
-
-    AUDIO_CONFERENCING = "audio_conferencing"
-    COMMUNICATIONS_CREDITS = "communications_credits"
-
-
-class DialOutPermission(StrEnum):
-    """Which destinations an organizer's meetings may reach, whoever pays."""
-
-    ANY = "any"
-    DOMESTIC = "domestic"
-    ZONE_A = "zone_a"
-    NONE = "none"
-
-
-class SourceKind(StrEnum):
-    """What pays for a call."""
-
-    POOL = "pool"
-    CREDITS = "credits"
-
-
-ORDINARY_KINDS = frozenset(
-    {
-        NumberKind.FIXED_LINE,
-        NumberKind.MOBILE,
-        NumberKind.FIXED_LINE_OR_MOBILE,
-        NumberKind.VOIP,
-    }
+from gateway.core.choices import MeetingPermission, Opening, Stance
+from gateway.core.e164 import ORDINARY_KINDS, NumberKind, NumberRefusal
+from gateway.core.facts import (
+    ZONE_A,
+    AskerRole,
+    DialOutPermission,
+    Facts,
+    Sku,
+    known,
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TenantFacts:
-    """What counts of a tenant at the instant of the call."""
-
-    suspended: bool
-    credits_set_up: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrganizerFacts:
-    """What counts of a meeting's organizer at the instant of the call.
-
-    ``region`` is the usage location of the licence, not where anybody travels.
-    """
-
-    region: Region
-    permission: DialOutPermission
-    licences: frozenset[Sku]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DestinationFacts:
-    """What the reference data says of a destination at the instant of the call."""
-
-    in_zone_a: bool
-    rate: Rate | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """Everything that the decision rests on, and nothing else.
-
-    ``None`` is a fact too: no such tenant, no such organizer, or no destination to know
-    anything of.
-    """
-
-    tenant: TenantFacts | None
-    organizer: OrganizerFacts | None
-    number: Destination | NumberRefusal | None
-    destination: DestinationFacts | None
+from gateway.core.reasons import Reason
+from gateway.core.waterfall import Source, refusal, waterfall
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allow:
     """The call may be made, if one of ``sources`` can pay; they are asked in this order."""
 
-    sources: tuple[SourceKind, ...]
+    sources: tuple[Source, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,17 +40,18 @@ class Deny:
 Decision = Allow | Deny
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
-    """Facts that are complete: the tenant, the organizer and the destination are known."""
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One question. ``refusal`` answers it from the ``facts`` that are named; None goes on.
 
-    tenant: TenantFacts
-    organizer: OrganizerFacts
-    number: Destination
-    destination: DestinationFacts
+    ``is_final`` says that nothing further can be asked after a refusal: the later rules
+    would lack their facts.
+    """
 
-
-Rule = Callable[[Case], Reason | None]
+    name: str
+    refusal: Callable[[Facts], Reason | None]
+    facts: tuple[str, ...]
+    is_final: bool = False
 
 
 def decide(facts: Facts) -> Decision:
@@ -129,81 +60,170 @@ def decide(facts: Facts) -> Decision:
     The order is part of the contract. A suspended tenant learns only that it is
     suspended, so that a refusal never tells an outsider what the tenant may call.
     """
-    case = _complete(facts)
-    if isinstance(case, Deny):
-        return case
     for rule in RULES:
-        reason = rule(case)
+        reason = rule.refusal(facts)
         if reason is not None:
             return Deny(reason=reason)
-    return _waterfall(case)
+    looks = waterfall(facts)
+    sources = tuple(look.source for look in looks if not look.lacks)
+    return Allow(sources=sources) if sources else Deny(reason=refusal(looks))
 
 
-def _complete(facts: Facts) -> Case | Deny:
-    if facts.tenant is None:
-        return Deny(reason=Reason.TENANT_UNKNOWN)
-    if facts.tenant.suspended:
-        return Deny(reason=Reason.TENANT_SUSPENDED)
-    if facts.organizer is None:
-        return Deny(reason=Reason.ORGANIZER_UNKNOWN)
-    if isinstance(facts.number, NumberRefusal):
-        return Deny(reason=facts.number.reason)
-    assert facts.number is not None, "a known organizer's number has been read"
-    assert facts.destination is not None, "a destination has been looked up"
-    return Case(
-        tenant=facts.tenant,
-        organizer=facts.organizer,
-        number=facts.number,
-        destination=facts.destination,
-    )
+def _tenant_known(facts: Facts) -> Reason | None:
+    return Reason.TENANT_UNKNOWN if facts.tenant is None else None
 
 
-def _number_kind(case: Case) -> Reason | None:
-    return None if case.number.kind in ORDINARY_KINDS else Reason.NUMBER_KIND_REFUSED
+def _tenant_active(facts: Facts) -> Reason | None:
+    return Reason.TENANT_SUSPENDED if known(facts.tenant).suspended else None
 
 
-def _audio_conferencing(case: Case) -> Reason | None:
-    licensed = Sku.AUDIO_CONFERENCING in case.organizer.licences
+def _organizer_known(facts: Facts) -> Reason | None:
+    return Reason.ORGANIZER_UNKNOWN if facts.organizer is None else None
+
+
+def _number_readable(facts: Facts) -> Reason | None:
+    number = known(facts.number)
+    return number.reason if isinstance(number, NumberRefusal) else None
+
+
+def _number_allocated(facts: Facts) -> Reason | None:
+    if facts.dialled.kind is not NumberKind.UNALLOCATED:
+        return None
+    opened = known(facts.tenant).choices.unallocated is Opening.CREDITS
+    return None if opened else Reason.NUMBER_NOT_ALLOCATED
+
+
+def _toll_free(facts: Facts) -> Reason | None:
+    if facts.dialled.kind is not NumberKind.TOLL_FREE:
+        return None
+    if known(facts.tenant).choices.toll_free is Stance.DENY:
+        return Reason.TOLL_FREE_REFUSED
+    return None if known(facts.destination).trunk_serves else Reason.TOLL_FREE_NOT_SERVED
+
+
+def _premium(facts: Facts) -> Reason | None:
+    """Refuse what is priced like a premium number, unless it has a price of its own."""
+    if facts.dialled.kind in _NOT_PREMIUM:
+        return None
+    if known(facts.tenant).choices.premium is Opening.DENY:
+        return Reason.NUMBER_KIND_REFUSED
+    destination = known(facts.destination)
+    exact = destination.rate is not None and destination.rate_is_exact
+    return None if exact else Reason.NO_EXACT_RATE
+
+
+_NOT_PREMIUM = ORDINARY_KINDS | {NumberKind.TOLL_FREE, NumberKind.UNALLOCATED}
+
+
+def _destination_clear(facts: Facts) -> Reason | None:
+    destination = known(facts.destination)
+    if destination.rate is None or facts.dialled.region in destination.rate_regions:
+        return None
+    return Reason.DESTINATION_AMBIGUOUS
+
+
+def _operator_list(facts: Facts) -> Reason | None:
+    listed = known(facts.destination).blocks.operator
+    return None if listed is None else Reason.BLOCKED_BY_OPERATOR
+
+
+def _high_risk_list(facts: Facts) -> Reason | None:
+    blocks = known(facts.destination).blocks
+    if blocks.high_risk is None or blocks.exempt is not None:
+        return None
+    heeded = known(facts.tenant).choices.high_risk_prefixes is Stance.DENY
+    return Reason.BLOCKED_HIGH_RISK if heeded else None
+
+
+def _tenant_list(facts: Facts) -> Reason | None:
+    listed = known(facts.destination).blocks.tenant
+    return None if listed is None else Reason.BLOCKED_BY_TENANT
+
+
+def _audio_conferencing(facts: Facts) -> Reason | None:
+    licensed = not _CONFERENCING.isdisjoint(known(facts.organizer).licences)
     return None if licensed else Reason.NO_AUDIO_CONFERENCING
 
 
-def _permission(case: Case) -> Reason | None:
-    match case.organizer.permission:
+_CONFERENCING = frozenset({Sku.AUDIO_CONFERENCING, Sku.AUDIO_CONFERENCING_PPM})
+
+
+def _location(facts: Facts) -> Reason | None:
+    return Reason.LOCATION_DISABLED if known(facts.organizer).dial_out_disabled else None
+
+
+def _organizer_permission(facts: Facts) -> Reason | None:
+    organizer = known(facts.organizer)
+    match organizer.permission:
         case DialOutPermission.ANY:
             return None
         case DialOutPermission.DOMESTIC:
-            domestic = case.number.region == case.organizer.region
+            domestic = facts.dialled.region == organizer.region
             return None if domestic else Reason.PERMISSION_DOMESTIC
         case DialOutPermission.ZONE_A:
-            return None if case.destination.in_zone_a else Reason.PERMISSION_ZONE_A
+            inside = ZONE_A in known(facts.destination).zones
+            return None if inside else Reason.PERMISSION_ZONE_A
         case DialOutPermission.NONE:
             return Reason.PERMISSION_NONE
 
 
+def _meeting_permission(facts: Facts) -> Reason | None:
+    meeting = known(facts.meeting)
+    match meeting.permission:
+        case MeetingPermission.EVERYONE:
+            return None
+        case MeetingPermission.AUTHENTICATED:
+            named = meeting.asker is not AskerRole.ANONYMOUS
+            return None if named else Reason.MEETING_AUTHENTICATED_ONLY
+        case MeetingPermission.ORGANIZER:
+            organizer = meeting.asker is AskerRole.ORGANIZER
+            return None if organizer else Reason.MEETING_ORGANIZER_ONLY
+
+
+_NUMBER = ("number.region", "number.kind")
+_DECK = ("destination.rate.deck_id", "destination.rate.prefix")
+
+# name, asked by, facts looked at. The first refusal is the answer; then the waterfall.
 RULES: tuple[Rule, ...] = (
-    _number_kind,
-    _audio_conferencing,
-    _permission,
+    Rule("tenant_known", _tenant_known, ("tenant",), is_final=True),
+    Rule("tenant_active", _tenant_active, ("tenant.suspended",)),
+    Rule("organizer_known", _organizer_known, ("organizer",), is_final=True),
+    Rule("number_readable", _number_readable, ("number.reason",), is_final=True),
+    Rule("number_allocated", _number_allocated, (*_NUMBER, "tenant.choices.unallocated")),
+    Rule(
+        "toll_free", _toll_free, (*_NUMBER, "tenant.choices.toll_free", "destination.trunk_serves")
+    ),
+    Rule(
+        "premium",
+        _premium,
+        (*_NUMBER, "tenant.choices.premium", *_DECK, "destination.rate_is_exact"),
+    ),
+    Rule(
+        "destination_clear",
+        _destination_clear,
+        ("number.region", *_DECK, "destination.rate_regions"),
+    ),
+    Rule("operator_list", _operator_list, ("destination.blocks.operator",)),
+    Rule(
+        "high_risk_list",
+        _high_risk_list,
+        (
+            "destination.blocks.high_risk",
+            "destination.blocks.exempt",
+            "tenant.choices.high_risk_prefixes",
+        ),
+    ),
+    Rule("tenant_list", _tenant_list, ("destination.blocks.tenant",)),
+    Rule("audio_conferencing", _audio_conferencing, ("organizer.licences",)),
+    Rule("location", _location, ("organizer.region", "organizer.dial_out_disabled")),
+    Rule(
+        "organizer_permission",
+        _organizer_permission,
+        ("organizer.permission", "organizer.region", "number.region", "destination.zones"),
+    ),
+    Rule(
+        "meeting_permission",
+        _meeting_permission,
+        ("meeting.permission", "meeting.asker", "meeting.callee"),
+    ),
 )
-
-
-def _waterfall(case: Case) -> Decision:
-    """Return the sources that may pay; a refusal names what the last one lacks."""
-    pool = (SourceKind.POOL,) if case.destination.in_zone_a else ()
-    lacking = _credits_lack(case)
-    credits_ = () if lacking else (SourceKind.CREDITS,)
-    sources = pool + credits_
-    if sources:
-        return Allow(sources=sources)
-    assert lacking is not None, "no source, so credits lack something"
-    return Deny(reason=lacking)
-
-
-def _credits_lack(case: Case) -> Reason | None:
-    if Sku.COMMUNICATIONS_CREDITS not in case.organizer.licences:
-        return Reason.NO_CREDITS_LICENCE
-    if not case.tenant.credits_set_up:
-        return Reason.CREDITS_NOT_SET_UP
-    if case.destination.rate is None:
-        return Reason.NO_RATE
-    return None

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import NewType
 
+from gateway.core.canonical import SortedSet
+from gateway.core.e164 import Region
+
 Micros = NewType("Micros", int)
 """Millionths of one unit of a currency."""
 
@@ -13,13 +16,15 @@ Seconds = NewType("Seconds", int)
 class Rate:
     """One row of a rate deck: the longest prefix that the destination begins with.
 
-    ``prefix`` is digits without a plus sign; ``price_micros`` is for a minute. The first
+    ``prefix`` is digits without a plus sign; ``regions`` are the countries that the deck names
+    for it, None if it names none. ``price_micros`` is for a minute. The first
     ``initial_increment_seconds`` are charged whole, then each started
     ``increment_seconds``; the connect fee once an answered call.
     """
 
     deck_id: int
     prefix: str
+    regions: SortedSet[Region] | None
     currency: str
     price_micros: Micros
     connect_fee_micros: Micros

@@ -1,9 +1,11 @@
 """The closed list of reasons for which a dial-out is refused or not placed.
 
-One list for policy, ledger, API, log, CLI, call record and spoken prompt. A code is
-part of the product's contract: it is never renamed and never given another meaning.
+One list for policy, ledger, API, log, CLI, call record and spoken prompt; a test compares
+them. A code is part of the product's contract: it is never renamed and never given another
+meaning.
 """
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 
@@ -15,36 +17,160 @@ class Reason(StrEnum):
     ORGANIZER_UNKNOWN = "organizer_unknown"
     NUMBER_INVALID = "number_invalid"
     EMERGENCY_OR_SHORT_CODE = "emergency_or_short_code"
-    NUMBER_KIND_REFUSED = "number_kind_refused"
     NUMBER_NOT_ALLOCATED = "number_not_allocated"
+    TOLL_FREE_REFUSED = "toll_free_refused"
+    TOLL_FREE_NOT_SERVED = "toll_free_not_served"
+    NUMBER_KIND_REFUSED = "number_kind_refused"
+    NO_EXACT_RATE = "no_exact_rate"
+    DESTINATION_AMBIGUOUS = "destination_ambiguous"
+    BLOCKED_BY_OPERATOR = "blocked_by_operator"
+    BLOCKED_HIGH_RISK = "blocked_high_risk"
+    BLOCKED_BY_TENANT = "blocked_by_tenant"
     NO_AUDIO_CONFERENCING = "no_audio_conferencing"
+    LOCATION_DISABLED = "location_disabled"
     PERMISSION_NONE = "permission_none"
     PERMISSION_DOMESTIC = "permission_domestic"
     PERMISSION_ZONE_A = "permission_zone_a"
-    NO_CREDITS_LICENCE = "no_credits_licence"
+    MEETING_ORGANIZER_ONLY = "meeting_organizer_only"
+    MEETING_AUTHENTICATED_ONLY = "meeting_authenticated_only"
+    NOT_COVERED = "not_covered"
     CREDITS_NOT_SET_UP = "credits_not_set_up"
+    NO_CREDITS_LICENCE = "no_credits_licence"
     NO_RATE = "no_rate"
+    PROMOTION_EXHAUSTED = "promotion_exhausted"
+    ADDON_EXHAUSTED = "addon_exhausted"
     POOL_EXHAUSTED = "pool_exhausted"
     CREDITS_EXHAUSTED = "credits_exhausted"
     DUPLICATE = "duplicate"
 
 
-REASON_TEXTS: dict[Reason, str] = {
-    Reason.TENANT_UNKNOWN: "There is no tenant with this id.",
-    Reason.TENANT_SUSPENDED: "The tenant is suspended.",
-    Reason.ORGANIZER_UNKNOWN: "The tenant has no organizer with this id.",
-    Reason.NUMBER_INVALID: "This is not a possible telephone number.",
-    Reason.EMERGENCY_OR_SHORT_CODE: "Emergency numbers and short codes are never called.",
-    Reason.NUMBER_KIND_REFUSED: "Numbers of this kind are not called.",
-    Reason.NUMBER_NOT_ALLOCATED: "The number lies in no range that its country has given out.",
-    Reason.NO_AUDIO_CONFERENCING: "The organizer has no licence for Audio Conferencing.",
-    Reason.PERMISSION_NONE: "The organizer may not have telephones called.",
-    Reason.PERMISSION_DOMESTIC: "The organizer may have only telephones of the own country called.",
-    Reason.PERMISSION_ZONE_A: "The organizer may have only telephones in Zone A called.",
-    Reason.NO_CREDITS_LICENCE: "The organizer may not draw on the tenant's credits.",
-    Reason.CREDITS_NOT_SET_UP: "The tenant has not set up credits.",
-    Reason.NO_RATE: "The tenant's rate deck has no price for this destination.",
-    Reason.POOL_EXHAUSTED: "The tenant's minutes of this month are used up or set aside.",
-    Reason.CREDITS_EXHAUSTED: "The tenant's credits are used up or set aside.",
-    Reason.DUPLICATE: "A dial-out with this id has been asked for before.",
+@dataclass(frozen=True, slots=True)
+class ReasonText:
+    """What people are told: what is wrong, and what would make the call pass."""
+
+    message: str
+    remedy: str
+
+
+REASON_TEXTS: dict[Reason, ReasonText] = {
+    Reason.TENANT_UNKNOWN: ReasonText(
+        "There is no tenant with this id.",
+        "Check the tenant's id, or make the tenant known.",
+    ),
+    Reason.TENANT_SUSPENDED: ReasonText(
+        "The tenant is suspended.",
+        "Lift the tenant's suspension.",
+    ),
+    Reason.ORGANIZER_UNKNOWN: ReasonText(
+        "The tenant has no organizer with this id.",
+        "Check the organizer's id, or make the organizer known.",
+    ),
+    Reason.NUMBER_INVALID: ReasonText(
+        "This is not a possible telephone number.",
+        "Dial a whole number; with + and the calling code it means the same everywhere.",
+    ),
+    Reason.EMERGENCY_OR_SHORT_CODE: ReasonText(
+        "Emergency numbers and short codes are never called.",
+        "Nothing makes it pass. Dial it on a telephone of your own.",
+    ),
+    Reason.NUMBER_NOT_ALLOCATED: ReasonText(
+        "The number lies in no range that its country has given out.",
+        "Check the number; or let credits pay for such numbers: policy unallocated = credits.",
+    ),
+    Reason.TOLL_FREE_REFUSED: ReasonText(
+        "Toll-free numbers are not called.",
+        "Allow them: policy toll_free = allow.",
+    ),
+    Reason.TOLL_FREE_NOT_SERVED: ReasonText(
+        "The trunk does not reach toll-free numbers of this country.",
+        "If it does, add the country to the setting call.toll_free_regions.",
+    ),
+    Reason.NUMBER_KIND_REFUSED: ReasonText(
+        "Numbers of this kind are not called.",
+        "Let credits pay for them: policy premium = credits, and a rate for exactly their prefix.",
+    ),
+    Reason.NO_EXACT_RATE: ReasonText(
+        "The rate deck has no price for exactly this kind of number.",
+        "Give the deck a rate whose prefix no ordinary number begins with.",
+    ),
+    Reason.DESTINATION_AMBIGUOUS: ReasonText(
+        "The rate deck prices this number as one of another country.",
+        "Give the deck a rate for the number's own country, or name that country in the rate.",
+    ),
+    Reason.BLOCKED_BY_OPERATOR: ReasonText(
+        "The operator has blocked this destination.",
+        "Take the prefix off the operator's list.",
+    ),
+    Reason.BLOCKED_HIGH_RISK: ReasonText(
+        "This destination is known for fraud.",
+        "Exempt the prefix for the tenant, or leave the list: policy high_risk_prefixes = allow.",
+    ),
+    Reason.BLOCKED_BY_TENANT: ReasonText(
+        "The tenant has blocked this destination.",
+        "Take the prefix off the tenant's list.",
+    ),
+    Reason.NO_AUDIO_CONFERENCING: ReasonText(
+        "The organizer has no licence for Audio Conferencing.",
+        "Assign audio_conferencing or audio_conferencing_ppm to the organizer.",
+    ),
+    Reason.LOCATION_DISABLED: ReasonText(
+        "Customers in the organizer's country may not have telephones called.",
+        "Nothing makes it pass, unless the organizer's usage location is wrong.",
+    ),
+    Reason.PERMISSION_NONE: ReasonText(
+        "The organizer may not have telephones called.",
+        "Change the organizer's permission.",
+    ),
+    Reason.PERMISSION_DOMESTIC: ReasonText(
+        "The organizer may have only telephones of the own country called.",
+        "Change the organizer's permission to any or zone_a.",
+    ),
+    Reason.PERMISSION_ZONE_A: ReasonText(
+        "The organizer may have only telephones in Zone A called.",
+        "Change the organizer's permission to any.",
+    ),
+    Reason.MEETING_ORGANIZER_ONLY: ReasonText(
+        "In this meeting only the organizer may have telephones called.",
+        "Let the organizer ask, or change the meeting's permission.",
+    ),
+    Reason.MEETING_AUTHENTICATED_ONLY: ReasonText(
+        "In this meeting only people who have signed in may have telephones called.",
+        "Sign in, or change the meeting's permission to everyone.",
+    ),
+    Reason.NOT_COVERED: ReasonText(
+        "No licence of the organizer covers this destination, and there are no credits.",
+        "Set credits up for the tenant and assign communications_credits to the organizer.",
+    ),
+    Reason.CREDITS_NOT_SET_UP: ReasonText(
+        "The tenant has not set up credits.",
+        "Add credits to the tenant.",
+    ),
+    Reason.NO_CREDITS_LICENCE: ReasonText(
+        "The organizer may not draw on the tenant's credits.",
+        "Assign communications_credits to the organizer.",
+    ),
+    Reason.NO_RATE: ReasonText(
+        "The tenant's rate deck has no price for this destination.",
+        "Give the tenant a deck that has one.",
+    ),
+    Reason.PROMOTION_EXHAUSTED: ReasonText(
+        "The complimentary minutes of this month are used up or set aside.",
+        "Wait for the next month, or let credits pay.",
+    ),
+    Reason.ADDON_EXHAUSTED: ReasonText(
+        "The organizer has reached the fair use of the add-on for this month.",
+        "Raise it: policy addon_fair_use_minutes; or let credits pay.",
+    ),
+    Reason.POOL_EXHAUSTED: ReasonText(
+        "The tenant's minutes of this month are used up or set aside.",
+        "Wait for the next month, assign more licences, or let credits pay.",
+    ),
+    Reason.CREDITS_EXHAUSTED: ReasonText(
+        "The tenant's credits are used up or set aside.",
+        "Add credits to the tenant.",
+    ),
+    Reason.DUPLICATE: ReasonText(
+        "A dial-out with this id has been asked for before.",
+        "Ask again with an id of its own.",
+    ),
 }

@@ -18,14 +18,14 @@ class Verdict:
     visit: str
     uniqueid: str
     destination: E164
-    talk_seconds: Seconds
+    limit_seconds: Seconds
     ring_seconds: Seconds
     caller_id: E164
 
     @property
     def cap_seconds(self) -> int:
         """How long the channel may live from the release on."""
-        return self.ring_seconds + self.talk_seconds + CAP_GRACE_SECONDS
+        return self.ring_seconds + self.limit_seconds + CAP_GRACE_SECONDS
 
     @property
     def text(self) -> str:
@@ -36,7 +36,7 @@ class Verdict:
             self.visit,
             self.uniqueid,
             self.destination.removeprefix("+"),
-            str(self.talk_seconds * 1000),
+            str(self.limit_seconds * 1000),
             str(self.cap_seconds),
             str(self.ring_seconds),
             self.caller_id.removeprefix("+"),

@@ -3,7 +3,15 @@
 import phonenumbers
 import pytest
 
-from gateway.core.e164 import Destination, NumberKind, NumberRefusal, Region, read_number
+from gateway.core.e164 import (
+    Destination,
+    NumberKind,
+    NumberRefusal,
+    PrefixReach,
+    Region,
+    prefix_reach,
+    read_number,
+)
 from gateway.core.reasons import Reason
 
 
@@ -45,11 +53,12 @@ def test_a_number_and_its_country(typed: str, region: str, e164: str, country: s
 def test_the_same_digits_mean_two_countries_to_two_people() -> None:
     """Digits without + are read in the country of whoever typed them."""
     german = read_number("030 901820", Region("DE"))
-    danish = read_number("030 901820", Region("IT"))
+    italian = read_number("030 901820", Region("IT"))
 
     assert isinstance(german, Destination)
-    assert german.region == "DE"
-    assert german != danish
+    assert isinstance(italian, Destination)
+    assert (german.e164, german.region) == ("+4930901820", "DE")
+    assert (italian.e164, italian.region) == ("+39030901820", "IT")
 
 
 @pytest.mark.parametrize(
@@ -95,17 +104,46 @@ def test_emergency_and_short_codes_are_never_numbers(typed: str, region: str) ->
     assert read_number(typed, Region(region)) == refusal
 
 
-@pytest.mark.parametrize("region", sorted(phonenumbers.SUPPORTED_REGIONS))
-def test_the_emergency_number_of_every_country_is_refused(region: str) -> None:
-    """112 or 911 or 999: whichever the country has reaches nobody through this gateway."""
-    digits = [
-        code
-        for code in ("112", "911", "999", "000", "110", "119")
-        if phonenumbers.shortnumberinfo.is_emergency_number(code, region)
-    ]
+@pytest.mark.parametrize(
+    ("typed", "region", "organizer"),
+    [
+        ("000", "GB", "AU"),
+        ("0 0 0", "GB", "AU"),
+        ("911", "DE", "US"),
+        ("119", "AU", "JP"),
+        ("999", "DE", "GB"),
+        ("17", "GB", "FR"),
+    ],
+)
+def test_an_emergency_number_of_the_organizers_country_is_none_either(
+    typed: str, region: str, organizer: str
+) -> None:
+    """Somebody abroad dials what helps at home; nobody may believe that help is being called."""
+    refusal = NumberRefusal(reason=Reason.EMERGENCY_OR_SHORT_CODE)
 
-    for code in digits:
-        assert isinstance(read_number(code, Region(region)), NumberRefusal)
+    assert read_number(typed, Region(region), Region(organizer)) == refusal
+    assert read_number(typed, Region(region)) != refusal
+
+
+@pytest.mark.parametrize(
+    ("typed", "region", "organizer", "country"),
+    [
+        ("020 7946 0000", "GB", "US", "GB"),
+        ("030 901820", "IT", "DE", "IT"),
+        # It begins with 911, which connects at once in the US, but is whole in Germany.
+        ("0911 1234567", "DE", "US", "DE"),
+        ("+1 911 234 5678", "DE", "US", "ZZ"),
+    ],
+)
+def test_the_organizers_country_changes_no_number(
+    typed: str, region: str, organizer: str, country: str
+) -> None:
+    """Only whole emergency numbers of it are refused; digits are read where they are dialled."""
+    number = read_number(typed, Region(region), Region(organizer))
+
+    assert number == read_number(typed, Region(region))
+    assert isinstance(number, Destination)
+    assert number.region == country
 
 
 @pytest.mark.parametrize(
@@ -139,10 +177,96 @@ def test_what_is_no_number_is_refused(typed: str) -> None:
     assert read_number(typed, Region("US")) == NumberRefusal(reason=Reason.NUMBER_INVALID)
 
 
-@pytest.mark.parametrize("typed", ["+44 7700 900123", "+1 200 555 0123"])
-def test_a_number_in_no_given_range_is_told_apart(typed: str) -> None:
+@pytest.mark.parametrize(
+    ("typed", "e164", "country"),
+    [
+        ("+45 12 34 56 78", "+4512345678", "DK"),
+        ("+49 12345", "+4912345", "DE"),
+        ("+263 13 12345", "+2631312345", "ZW"),
+        # Several countries share the calling code: whose it would be cannot be told.
+        ("+44 7700 900123", "+447700900123", "ZZ"),
+        ("+1 200 555 0123", "+12005550123", "ZZ"),
+    ],
+)
+def test_a_number_in_no_given_range_is_told_apart(typed: str, e164: str, country: str) -> None:
     """Possible but never given out: the ranges in which fraud buys its numbers."""
-    assert read_number(typed, Region("GB")) == NumberRefusal(reason=Reason.NUMBER_NOT_ALLOCATED)
+    number = read_number(typed, Region("FR"))
+
+    assert isinstance(number, Destination)
+    assert (number.e164, number.region, number.kind) == (e164, country, NumberKind.UNALLOCATED)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "regions", "is_exact"),
+    [
+        # A calling code that several share is meant for the first; +1 is two of twenty-five.
+        ("1", "US CA", False),
+        ("7", "RU", False),
+        ("39", "IT", False),
+        ("44", "GB", False),
+        ("47", "NO", False),
+        ("61", "AU", False),
+        ("212", "MA", False),
+        ("262", "RE", False),
+        ("358", "FI", False),
+        ("590", "GP", False),
+        ("599", "CW", False),
+        ("45", "DK", False),
+        # A longer prefix that one country alone has is that country's.
+        ("1202", "US", False),
+        ("1416", "CA", False),
+        ("1787", "PR", False),
+        ("1876", "JM", False),
+        ("1671", "GU", False),
+        ("77", "KZ", False),
+        ("441481", "GG", False),
+        ("3906698", "VA", False),
+        ("35818", "AX", False),
+        ("4779", "SJ", False),
+        # One that several have is meant for the first of those that have it.
+        ("12", "US CA", False),
+        ("447", "GB", False),
+        ("4477", "GB", False),
+        # What no ordinary number begins with.
+        ("1900", "US CA", True),
+        ("1888", "US CA", True),
+        ("1500", "US", True),
+        ("449", "GB", True),
+        ("4470", "GB", True),
+        ("44800", "GB", True),
+        ("49180", "DE", True),
+        ("49900", "DE", True),
+        ("78", "RU", False),
+        ("19", "US CA", False),
+        ("4476", "GB", False),
+        # A network's calling code is all its own.
+        ("800", "001", True),
+        ("870", "001", True),
+        ("8816", "001", True),
+        ("979", "001", True),
+        # No number begins so, or no country has the code.
+        ("45123", "", False),
+        ("3100", "", False),
+        ("999", "", False),
+        ("88", "", False),
+        ("0", "", False),
+    ],
+)
+def test_what_a_prefix_of_a_deck_stands_for(prefix: str, regions: str, is_exact: bool) -> None:
+    """A deck that means one country must not price another; and a premium price must be exact."""
+    reach = PrefixReach(regions=frozenset(map(Region, regions.split())), is_exact=is_exact)
+
+    assert prefix_reach(prefix) == reach
+
+
+@pytest.mark.parametrize("region", sorted(phonenumbers.SUPPORTED_REGIONS))
+def test_no_part_of_an_ordinary_number_is_an_exact_prefix(region: str) -> None:
+    """Else credits would pay premium prices under the name of a whole country."""
+    example = phonenumbers.example_number(region)
+    assert example is not None
+    digits = phonenumbers.format_number(example, phonenumbers.PhoneNumberFormat.E164)[1:]
+
+    assert not any(prefix_reach(digits[:n]).is_exact for n in range(1, len(digits) + 1))
 
 
 # They share the ranges of a neighbour, and the metadata cannot tell them apart.

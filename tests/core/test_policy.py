@@ -1,173 +1,120 @@
-"""The rules of docs/entitlement.md, a row a case."""
+"""The specification, ``decisions.txt``, against the rules; and that it leaves none of them out."""
 
-from dataclasses import replace
+from dataclasses import fields
+from datetime import UTC, datetime
+from itertools import chain
 
 import pytest
 
-from gateway.core.e164 import E164, Destination, NumberKind, NumberRefusal, Region
-from gateway.core.explanation import explanation
-from gateway.core.policy import (
-    ORDINARY_KINDS,
-    Allow,
-    Decision,
-    Deny,
-    DestinationFacts,
-    DialOutPermission,
-    Facts,
-    OrganizerFacts,
-    Sku,
-    SourceKind,
-    TenantFacts,
-    decide,
-)
-from gateway.core.rating import Micros, Rate, Seconds
-from gateway.core.reasons import REASON_TEXTS, Reason
+from gateway.core.choices import Choices
+from gateway.core.explanation import explain
+from gateway.core.policy import RULES, Allow, Deny, decide
+from gateway.core.reasons import Reason
+from tests.core.cases import facts, reference
+from tests.core.decision_table import Row, rows
 
-RATE = Rate(
-    deck_id=1,
-    prefix="254",
-    currency="USD",
-    price_micros=Micros(250_000),
-    connect_fee_micros=Micros(0),
-    initial_increment_seconds=Seconds(60),
-    increment_seconds=Seconds(60),
-)
-LONDON = Destination(e164=E164("+442079460000"), region=Region("GB"), kind=NumberKind.FIXED_LINE)
-NAIROBI = Destination(e164=E164("+254202000000"), region=Region("KE"), kind=NumberKind.FIXED_LINE)
-BOTH = frozenset({Sku.AUDIO_CONFERENCING, Sku.COMMUNICATIONS_CREDITS})
-CONFERENCING = frozenset({Sku.AUDIO_CONFERENCING})
-CREDITS = frozenset({Sku.COMMUNICATIONS_CREDITS})
-NONE: frozenset[Sku] = frozenset()
-ANY, DOMESTIC = DialOutPermission.ANY, DialOutPermission.DOMESTIC
-ZONE_A, NOTHING = DialOutPermission.ZONE_A, DialOutPermission.NONE
-POOL_ONLY = Allow(sources=(SourceKind.POOL,))
-CREDITS_ONLY = Allow(sources=(SourceKind.CREDITS,))
-POOL_THEN_CREDITS = Allow(sources=(SourceKind.POOL, SourceKind.CREDITS))
+OF_THE_LEDGER = {
+    Reason.PROMOTION_EXHAUSTED,
+    Reason.ADDON_EXHAUSTED,
+    Reason.POOL_EXHAUSTED,
+    Reason.CREDITS_EXHAUSTED,
+    Reason.DUPLICATE,
+}
+"""What is left of a source, and what was asked for before, only the ledger can say."""
+
+BOUNDARIES = [
+    "2018-06-30T23:59:59.999999",
+    "2018-07-01",
+    "2018-11-11T23:59:59.999999",
+    "2018-11-12",
+    "2019-11-30T23:59:59.999999",
+    "2019-12-01",
+]
 
 
-def facts(
-    *,
-    licences: frozenset[Sku] = BOTH,
-    permission: DialOutPermission = ANY,
-    home: str = "GB",
-    number: Destination | NumberRefusal = LONDON,
-    in_zone_a: bool = True,
-    rate: Rate | None = RATE,
-    credits_set_up: bool = True,
-    suspended: bool = False,
-) -> Facts:
-    """Return complete facts: by default an organizer who may call London from pool or credits."""
-    return Facts(
-        tenant=TenantFacts(suspended=suspended, credits_set_up=credits_set_up),
-        organizer=OrganizerFacts(region=Region(home), permission=permission, licences=licences),
-        number=number,
-        destination=DestinationFacts(in_zone_a=in_zone_a, rate=rate),
-    )
+def refusals(row: Row) -> list[str]:
+    """Return the names of all the rules that refuse a row, in order."""
+    explanation = explain(facts(row.case), at=row.case.at, metadata_version="")
+    return [name for name, reason in explanation.rules.items() if reason]
 
 
-#   licences      permission home  number   zone A  rate   set up   answer
-ROWS = [
-    (BOTH,         ANY,      "GB", LONDON,  True,   RATE,  True,   POOL_THEN_CREDITS),
-    (CONFERENCING, ANY,      "GB", LONDON,  True,   RATE,  True,   POOL_ONLY),
-    (BOTH,         ANY,      "GB", LONDON,  True,   None,  True,   POOL_ONLY),
-    (BOTH,         ANY,      "GB", LONDON,  True,   RATE,  False,  POOL_ONLY),
-    (BOTH,         ANY,      "GB", NAIROBI, False,  RATE,  True,   CREDITS_ONLY),
-    (CONFERENCING, ANY,      "GB", NAIROBI, False,  RATE,  True,   Reason.NO_CREDITS_LICENCE),
-    (BOTH,         ANY,      "GB", NAIROBI, False,  RATE,  False,  Reason.CREDITS_NOT_SET_UP),
-    (BOTH,         ANY,      "GB", NAIROBI, False,  None,  True,   Reason.NO_RATE),
-    # The own country outside Zone A needs credits all the same.
-    (BOTH,         ANY,      "KE", NAIROBI, False,  RATE,  True,   CREDITS_ONLY),
-    (CREDITS,      ANY,      "GB", LONDON,  True,   RATE,  True,   Reason.NO_AUDIO_CONFERENCING),
-    (NONE,         ANY,      "GB", LONDON,  True,   RATE,  True,   Reason.NO_AUDIO_CONFERENCING),
-    (BOTH,         DOMESTIC, "GB", LONDON,  True,   RATE,  True,   POOL_THEN_CREDITS),
-    (BOTH,         DOMESTIC, "US", LONDON,  True,   RATE,  True,   Reason.PERMISSION_DOMESTIC),
-    (BOTH,         DOMESTIC, "KE", NAIROBI, False,  RATE,  True,   CREDITS_ONLY),
-    (BOTH,         ZONE_A,   "US", LONDON,  True,   RATE,  True,   POOL_THEN_CREDITS),
-    (BOTH,         ZONE_A,   "KE", NAIROBI, False,  RATE,  True,   Reason.PERMISSION_ZONE_A),
-    (BOTH,         NOTHING,  "GB", LONDON,  True,   RATE,  True,   Reason.PERMISSION_NONE),
-    # The licence is asked before the permission, the permission before the money.
-    (NONE,         NOTHING,  "GB", LONDON,  True,   RATE,  True,   Reason.NO_AUDIO_CONFERENCING),
-    (CONFERENCING, DOMESTIC, "GB", NAIROBI, False,  None,  False,  Reason.PERMISSION_DOMESTIC),
-]  # fmt: skip
+@pytest.mark.parametrize("row", rows(), ids=str)
+def test_the_answer_is_that_of_the_table(row: Row) -> None:
+    """Each row is a line of the contract; the table says why."""
+    assert decide(facts(row.case)) == row.decision, row.because
+
+
+def test_no_request_is_in_the_table_twice() -> None:
+    """Two rows for one request say the same, or contradict each other."""
+    cases = [row.case for row in rows()]
+
+    assert [case for case in cases if cases.count(case) > 1] == []
+
+
+def test_the_table_has_every_reason_that_policy_can_give() -> None:
+    """A reason without a row is one that nobody has specified."""
+    given = {row.decision.reason for row in rows() if isinstance(row.decision, Deny)}
+
+    assert given == set(Reason) - OF_THE_LEDGER
+
+
+def test_the_table_has_every_source_first_and_last() -> None:
+    """Each benefit that is shipped pays in some row alone, and with credits after it."""
+    answers = [
+        [source.benefit_id for source in row.decision.sources]
+        for row in rows()
+        if isinstance(row.decision, Allow)
+    ]
+
+    for benefit in chain((None,), (row["benefit_id"] for row in reference("benefits"))):
+        assert [benefit] in answers
+    for benefit in (row["benefit_id"] for row in reference("benefits")):
+        assert [benefit, None] in answers
+
+
+def test_every_rule_alone_decides_a_row() -> None:
+    """A row that nothing else refuses shows that the rule is there: it fails without it."""
+    alone = {name for row in rows() if len(names := refusals(row)) == 1 for name in names}
+
+    assert alone == {rule.name for rule in RULES}
 
 
 @pytest.mark.parametrize(
-    ("licences", "permission", "home", "number", "in_zone_a", "rate", "credits_set_up", "answer"),
-    ROWS,
+    ("first", "second"),
+    [
+        ("tenant_active", "organizer_known"),
+        ("number_allocated", "destination_clear"),
+        ("toll_free", "destination_clear"),
+        ("premium", "destination_clear"),
+        ("destination_clear", "operator_list"),
+        ("operator_list", "high_risk_list"),
+        ("high_risk_list", "tenant_list"),
+        ("tenant_list", "audio_conferencing"),
+        ("audio_conferencing", "location"),
+        ("location", "organizer_permission"),
+        ("organizer_permission", "meeting_permission"),
+    ],
 )
-def test_who_may_call_whom_and_who_pays(
-    licences: frozenset[Sku],
-    permission: DialOutPermission,
-    home: str,
-    number: Destination,
-    in_zone_a: bool,
-    rate: Rate | None,
-    credits_set_up: bool,
-    answer: Allow | Reason,
-) -> None:
-    """Each row is a rule of the contract."""
-    expected: Decision = Deny(reason=answer) if isinstance(answer, Reason) else answer
+def test_the_table_shows_which_of_two_rules_is_asked_first(first: str, second: str) -> None:
+    """The order is part of the contract: a row that both refuse fails when they change places.
 
-    decision = decide(
-        facts(
-            licences=licences,
-            permission=permission,
-            home=home,
-            number=number,
-            in_zone_a=in_zone_a,
-            rate=rate,
-            credits_set_up=credits_set_up,
-        )
-    )
-
-    assert decision == expected
+    The kinds of number exclude each other; and after an unknown tenant or organizer, or what
+    is no number, nothing can be asked.
+    """
+    assert any(refusals(row)[:2] == [first, second] for row in rows())
 
 
-@pytest.mark.parametrize("kind", sorted(set(NumberKind) - ORDINARY_KINDS))
-def test_kinds_that_are_priced_apart_are_refused(kind: NumberKind) -> None:
-    """Premium, satellite and their like are where toll fraud earns; nobody pays for them."""
-    decision = decide(facts(number=replace(LONDON, kind=kind)))
+@pytest.mark.parametrize("choice", [field.name for field in fields(Choices)])
+def test_the_table_has_every_choice(choice: str) -> None:
+    """Each is chosen in some row otherwise than the default."""
+    default = getattr(Choices(), choice)
 
-    assert decision == Deny(reason=Reason.NUMBER_KIND_REFUSED)
-
-
-def test_a_suspended_tenant_learns_nothing_else() -> None:
-    """A refusal must not tell an outsider what a tenant may call."""
-    broken = facts(
-        suspended=True, licences=NONE, number=NumberRefusal(reason=Reason.NUMBER_INVALID)
-    )
-
-    assert decide(broken) == Deny(reason=Reason.TENANT_SUSPENDED)
+    assert any(getattr(row.case.choices, choice) != default for row in rows())
 
 
-def test_unknown_tenants_and_organizers_are_named() -> None:
-    """Whoever is not known is refused before any number is read."""
-    nobody = Facts(tenant=None, organizer=None, number=None, destination=None)
-    no_organizer = replace(facts(), organizer=None, number=None, destination=None)
+@pytest.mark.parametrize("instant", BOUNDARIES)
+def test_the_table_has_the_instants_at_which_the_rules_change(instant: str) -> None:
+    """The last microsecond of one regime, and the first of the next."""
+    at = datetime.fromisoformat(instant).replace(tzinfo=UTC)
 
-    assert decide(nobody) == Deny(reason=Reason.TENANT_UNKNOWN)
-    assert decide(no_organizer) == Deny(reason=Reason.ORGANIZER_UNKNOWN)
-
-
-@pytest.mark.parametrize(
-    "reason", [Reason.NUMBER_INVALID, Reason.EMERGENCY_OR_SHORT_CODE, Reason.NUMBER_NOT_ALLOCATED]
-)
-def test_a_refused_number_is_refused_for_its_own_reason(reason: Reason) -> None:
-    """What the reading of the number found is the answer."""
-    unread = replace(facts(), number=NumberRefusal(reason=reason), destination=None)
-
-    assert decide(unread) == Deny(reason=reason)
-
-
-def test_every_reason_has_a_sentence() -> None:
-    """API and people get words with each code."""
-    assert set(REASON_TEXTS) == set(Reason)
-
-
-def test_the_same_facts_give_the_same_bytes() -> None:
-    """A stored explanation can be compared with a new one, byte by byte."""
-    one = facts(licences=frozenset([Sku.AUDIO_CONFERENCING, Sku.COMMUNICATIONS_CREDITS]))
-    two = facts(licences=frozenset([Sku.COMMUNICATIONS_CREDITS, Sku.AUDIO_CONFERENCING]))
-
-    assert explanation(one, decide(one)) == explanation(two, decide(two))
-    assert '"sources":["pool","credits"]' in explanation(one, decide(one))
+    assert any(row.case.at == at for row in rows())

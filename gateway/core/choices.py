@@ -1,0 +1,97 @@
+"""What a tenant may choose where the rules leave it open. Each choice has a default."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from gateway.core.canonical import SortedSet
+from gateway.core.e164 import Region
+
+ADDON_REGIONS = frozenset({Region("US"), Region("CA")})
+
+
+class PoolBasis(StrEnum):
+    """Which licences bring minutes: those that organizers hold, or those that were bought."""
+
+    ASSIGNED = "assigned"
+    PURCHASED = "purchased"
+
+
+class Opening(StrEnum):
+    """Whether numbers of an unusual kind may be called; ``credits``: if credits pay."""
+
+    DENY = "deny"
+    CREDITS = "credits"
+
+
+class Stance(StrEnum):
+    """Whether something that costs more than it seems may be called."""
+
+    DENY = "deny"
+    ALLOW = "allow"
+
+
+class MeetingPermission(StrEnum):
+    """Which of those who are in a meeting may have a telephone called."""
+
+    ORGANIZER = "organizer"
+    AUTHENTICATED = "authenticated"
+    EVERYONE = "everyone"
+
+
+class Exhaustion(StrEnum):
+    """What becomes of a call whose funds end: cut, or let go on to the longest a call may last."""
+
+    DISCONNECT = "disconnect"
+    FINISH = "finish"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """One tenant's choices; docs/entitlement.md says what each does.
+
+    ``addon_fair_use_minutes`` is for one organizer and one calendar month, 1 to 44640.
+    ``meeting_to_self`` (Call Me) and ``meeting_to_third_party`` hold for meetings that have
+    no permission of their own. ``availability_version`` names the edition of the reference
+    data that says what is sold where; only provisioning looks at it.
+    """
+
+    addon_regions: SortedSet[Annotated[Region, Field(pattern=r"^[A-Z]{2}$")]] = ADDON_REGIONS
+    addon_fair_use_minutes: Annotated[int, Field(ge=1, le=44_640)] = 10_000
+    pool_basis: PoolBasis = PoolBasis.ASSIGNED
+    ppm_needs_credits_licence: bool = True
+    premium: Opening = Opening.DENY
+    toll_free: Stance = Stance.DENY
+    unallocated: Opening = Opening.DENY
+    high_risk_prefixes: Stance = Stance.DENY
+    meeting_to_self: MeetingPermission = MeetingPermission.AUTHENTICATED
+    meeting_to_third_party: MeetingPermission = MeetingPermission.AUTHENTICATED
+    on_exhaustion: Exhaustion = Exhaustion.DISCONNECT
+    availability_version: date = date(2018, 4, 3)
+
+
+class ChoiceFaults(ValueError):
+    """Values that no choice can have. The text has a line for each."""
+
+
+def read_choices(values: Mapping[str, object]) -> dict[str, Any]:
+    """Return ``values``, as text or JSON has them, as the choices that they stand for.
+
+    Names that are left out are left out of the answer, too. Raises ``ChoiceFaults``.
+    """
+    unknown = [f"{name}: no such choice" for name in values if name not in Choices.__slots__]
+    try:
+        choices = _ADAPTER.validate_python(dict(values))
+    except ValidationError as error:
+        wrong = [f"{fault['loc'][0]}: {fault['msg']}" for fault in error.errors()]
+        raise ChoiceFaults("\n".join(unknown + wrong)) from error
+    if unknown:
+        raise ChoiceFaults("\n".join(unknown))
+    return {name: getattr(choices, name) for name in values}
+
+
+_ADAPTER = TypeAdapter(Choices)
