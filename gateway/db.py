@@ -5,15 +5,16 @@ go forward only; functions, views and rights are replaced as a whole each time.
 """
 
 import csv
+import json
 import logging
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, TypeAlias
 
 import asyncpg
 from pogo_core.util import migrate as pogo
 
+from gateway.core.reasons import REASON_TEXTS
 from gateway.settings import DatabaseSettings
 
 SQL: Final = Path(__file__).parent / "sql"
@@ -31,8 +32,10 @@ class DatabaseUnavailable(ConnectionError):
     """The database cannot be reached, or does not let us in."""
 
 
-def pool(settings: DatabaseSettings) -> Pool:
+def pool(settings: DatabaseSettings, *, read_only: bool = False) -> Pool:
     """Return a pool that is not open yet; ``async with`` opens and closes it.
+
+    ``read_only`` has the server refuse whatever would write.
 
     Opening it connects to nothing: a gateway starts without its database, and its gate
     stays shut until there is one. The server compiles nothing just in time: each statement
@@ -52,6 +55,7 @@ def pool(settings: DatabaseSettings) -> Pool:
             "application_name": "dialout-gateway",
             "timezone": "UTC",
             "jit": "off",
+            "default_transaction_read_only": "on" if read_only else "off",
             "statement_timeout": limit,
             "idle_in_transaction_session_timeout": limit,
         },
@@ -135,29 +139,19 @@ def _text(path: Path) -> str:
 
 async def _load_reference(connection: Connection, tell: Progress) -> None:
     tell("reference")
-    countries = list(_rows("countries.csv"))
-    members = list(_rows("zones.csv"))
-    await connection.execute(
-        "SELECT dialout.reference_load($1, $2, $3, $4, $5, $6, $7, $8)",
-        [row["region"] for row in countries],
-        [row["name"] for row in countries],
-        [row["audio_conferencing_sold"] for row in countries],
-        [row["credits_sold"] for row in countries],
-        [row["zone"] for row in members],
-        [row["region"] for row in members],
-        [_instant(row["valid_from"]) for row in members],
-        [_instant(row["valid_to"]) for row in members],
-    )
+    rows: dict[str, list[dict[str, str]]] = {
+        path.stem: list(_rows(path)) for path in sorted((SQL / "reference").glob("*.csv"))
+    }
+    rows["reasons"] = [
+        {"code": reason, "message": text.message, "remedy": text.remedy}
+        for reason, text in REASON_TEXTS.items()
+    ]
+    await connection.execute("SELECT dialout.reference_load($1)", json.dumps(rows))
 
 
-def _rows(name: str) -> Iterator[dict[str, str]]:
-    with (SQL / "reference" / name).open(encoding="utf-8", newline="") as file:
+def _rows(path: Path) -> Iterator[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
         yield from csv.DictReader(file)
-
-
-def _instant(date: str) -> datetime | None:
-    """Return midnight UTC of an ISO date; None for an empty one, which is no bound."""
-    return datetime.fromisoformat(date).replace(tzinfo=UTC) if date else None
 
 
 def _tell_nobody(_step: str) -> None:

@@ -1,26 +1,31 @@
--- What the gateway's logins may do: execute the functions of a call and read the views.
+-- What logins may do: execute the functions of their group, and read its views.
 --
--- Tables are granted to nobody. A function that is a step of another one runs with its
--- caller's rights, so that called on its own it finds the tables closed.
+-- Tables are granted to nobody, and a function to no group unless it is named here. What
+-- makes money and rights is for provisioners: a gateway that is broken into can spend no more
+-- than there is. Nor can a provisioner place or settle a call.
 
-REVOKE ALL ON SCHEMA dialout FROM public, dialout_gateway;
-REVOKE ALL ON ALL TABLES IN SCHEMA dialout FROM public, dialout_gateway;
-REVOKE ALL ON ALL SEQUENCES IN SCHEMA dialout FROM public, dialout_gateway;
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA dialout FROM public, dialout_gateway;
+REVOKE ALL ON SCHEMA dialout FROM public, dialout_gateway, dialout_provisioner;
+REVOKE ALL ON ALL TABLES IN SCHEMA dialout FROM public, dialout_gateway, dialout_provisioner;
+REVOKE ALL ON ALL SEQUENCES IN SCHEMA dialout FROM public, dialout_gateway, dialout_provisioner;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA dialout FROM public, dialout_gateway, dialout_provisioner;
 
-GRANT USAGE ON SCHEMA dialout TO dialout_gateway;
-GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA dialout TO dialout_gateway;
--- What makes money and rights is for the owner: a gateway that is broken into can spend no
--- more than there is.
-REVOKE EXECUTE ON FUNCTION
-dialout.credits_add,
-dialout.licence_assign,
-dialout.organizer_put,
-dialout.rate_deck_put,
-dialout.reference_load,
-dialout.tenant_create,
-dialout.tenant_update
-FROM dialout_gateway;
+GRANT USAGE ON SCHEMA dialout TO dialout_gateway, dialout_provisioner;
+
+GRANT EXECUTE ON FUNCTION
+dialout.answered,
+dialout.claim,
+dialout.destination_facts,
+dialout.ledger_check,
+dialout.organizer_facts,
+dialout.organizer_tenants,
+dialout.rate_deck_find,
+dialout.refuse,
+dialout.rehearse,
+dialout.reserve,
+dialout.seen,
+dialout.settle,
+dialout.void
+TO dialout_gateway;
 GRANT SELECT ON
 dialout.balance,
 dialout.dial_out_record,
@@ -28,3 +33,31 @@ dialout.funding_part,
 dialout.open_dial_out,
 dialout.tenant_name
 TO dialout_gateway;
+
+GRANT EXECUTE ON FUNCTION
+dialout.credits_add,
+dialout.licence_assign,
+dialout.licence_end,
+dialout.meeting_put,
+dialout.meeting_remove,
+dialout.organizer_put,
+dialout.policy_put,
+dialout.prefix_put,
+dialout.prefix_remove,
+dialout.purchase_add,
+dialout.rate_deck_put,
+dialout.tenant_create,
+dialout.tenant_update
+TO dialout_provisioner;
+GRANT SELECT ON
+dialout.audit_list,
+dialout.credit_list,
+dialout.licence_list,
+dialout.meeting_list,
+dialout.organizer_list,
+dialout.policy_list,
+dialout.prefix_list,
+dialout.purchase_list,
+dialout.rate_deck_list,
+dialout.tenant_list
+TO dialout_provisioner;

@@ -1,4 +1,5 @@
--- The owner of everything, the group that the gateway's logins belong to, and the schema.
+-- The owner of everything, the groups that logins belong to, and the schema: the gateway's,
+-- which may spend what there is, and the provisioners', who say what there is.
 --
 -- The owner cannot log in and is no superuser, so that a function that runs with its
 -- owner's rights can reach this schema and nothing else. Roles belong to the whole
@@ -8,7 +9,7 @@ DO $$
 DECLARE
     v_role text;
 BEGIN
-    FOREACH v_role IN ARRAY ARRAY['dialout_owner', 'dialout_gateway'] LOOP
+    FOREACH v_role IN ARRAY ARRAY['dialout_owner', 'dialout_gateway', 'dialout_provisioner'] LOOP
         BEGIN
             EXECUTE format('CREATE ROLE %I NOLOGIN', v_role);
         EXCEPTION WHEN duplicate_object OR unique_violation THEN

@@ -9,10 +9,12 @@ from enum import StrEnum
 from typing import Self
 from uuid import UUID
 
-from gateway.core.dial_out import DialOut
+from gateway.core.choices import MeetingPermission
+from gateway.core.dial_out import DialOut, SourceStanding
 from gateway.core.e164 import E164, Region
-from gateway.core.policy import OrganizerFacts, SourceKind, TenantFacts
-from gateway.core.rating import Micros, Seconds
+from gateway.core.facts import Blocks, OrganizerFacts, OrganizerId, SourceKind, TenantFacts
+from gateway.core.rating import Rate, Seconds
+from gateway.core.reasons import Reason
 
 
 class RequestOutcome(StrEnum):
@@ -64,60 +66,6 @@ class VoidOutcome(StrEnum):
     VOIDED = "voided"
 
 
-class TenantOutcome(StrEnum):
-    """Whether a tenant was made known."""
-
-    EXISTS = "exists"
-    EXISTS_WITH_DIFFERENT_TERMS = "exists_with_different_terms"
-    UNKNOWN_TIME_ZONE = "unknown_time_zone"
-    UNKNOWN_RATE_DECK = "unknown_rate_deck"
-    RATE_DECK_CURRENCY_DIFFERS = "rate_deck_currency_differs"
-    CREATED = "created"
-
-
-class TenantUpdateOutcome(StrEnum):
-    """Whether a tenant was changed."""
-
-    UNKNOWN_TENANT = "unknown_tenant"
-    UNKNOWN_RATE_DECK = "unknown_rate_deck"
-    RATE_DECK_CURRENCY_DIFFERS = "rate_deck_currency_differs"
-    UPDATED = "updated"
-
-
-class OrganizerOutcome(StrEnum):
-    """Whether an organizer was made known or changed."""
-
-    UNKNOWN_TENANT = "unknown_tenant"
-    CREATED = "created"
-    UPDATED = "updated"
-
-
-class LicenceOutcome(StrEnum):
-    """Whether a licence was assigned."""
-
-    UNKNOWN_ORGANIZER = "unknown_organizer"
-    EXISTS = "exists"
-    EXISTS_WITH_DIFFERENT_TERMS = "exists_with_different_terms"
-    ASSIGNED = "assigned"
-
-
-class CreditsOutcome(StrEnum):
-    """Whether bought funds were added."""
-
-    UNKNOWN_TENANT = "unknown_tenant"
-    EXISTS = "exists"
-    EXISTS_WITH_DIFFERENT_TERMS = "exists_with_different_terms"
-    ADDED = "added"
-
-
-class RateDeckOutcome(StrEnum):
-    """Whether a deck was put in place."""
-
-    EXISTS_WITH_DIFFERENT_CURRENCY = "exists_with_different_currency"
-    EXISTS = "exists"
-    PUT = "put"
-
-
 class Unit(StrEnum):
     """What a source is counted in."""
 
@@ -127,10 +75,10 @@ class Unit(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """What a released channel may dial, from the database's own row."""
+    """What a released channel may dial, from the database's own row, and for how long."""
 
     destination: E164
-    talk_seconds: Seconds
+    limit_seconds: Seconds
     ring_seconds: Seconds
     caller_id: E164
 
@@ -138,52 +86,80 @@ class Claim:
     def of(cls, dial_out: DialOut) -> Self:
         """Return the claim of a dial-out that was released when it was reserved."""
         assert dial_out.destination is not None, "a reservation has a destination"
-        assert dial_out.talk_seconds is not None, "a reservation has bounds"
+        assert dial_out.limit_seconds is not None, "a reservation has bounds"
         assert dial_out.ring_seconds is not None, "a reservation has bounds"
         assert dial_out.caller_id is not None, "a reservation has a caller id"
         return cls(
             destination=dial_out.destination,
-            talk_seconds=dial_out.talk_seconds,
+            limit_seconds=dial_out.limit_seconds,
             ring_seconds=dial_out.ring_seconds,
             caller_id=dial_out.caller_id,
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MeetingPermissions:
+    """Who may have a telephone called from one meeting."""
+
+    to_self: MeetingPermission
+    to_third_party: MeetingPermission
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OrganizerAnswer:
     """What is known of those whom a request names; None for whom nobody knows.
 
-    ``initiator_region`` is that of the initiator's own record as an organizer.
+    ``initiator_region`` is that of the initiator's own record as an organizer. ``meeting`` is
+    None for a meeting without permissions of its own.
     """
 
     tenant: TenantFacts | None
     organizer: OrganizerFacts | None
     initiator_region: Region | None
+    meeting: MeetingPermissions | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeckRow:
-    """The price of one prefix, in a deck that is about to be put in place.
+class DestinationAnswer:
+    """What the reference data, the lists and a rate deck say of a destination."""
 
-    ``prefix`` is digits without a plus sign; ``price_micros`` is for a minute.
-    """
+    zones: frozenset[str]
+    blocks: Blocks
+    rate: Rate | None
 
-    prefix: str
-    price_micros: Micros
-    connect_fee_micros: Micros
-    initial_increment_seconds: Seconds
-    increment_seconds: Seconds
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rehearsal:
+    """What a reservation would have been. ``reason`` is None if it would have been made."""
+
+    reason: Reason | None
+    talk_seconds: Seconds | None
+    limit_seconds: Seconds | None
+    sources: tuple[SourceStanding, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantName:
+    """Who a tenant is, and what its money is."""
+
+    tenant_id: UUID
+    name: str
+    currency: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Balance:
     """One source, in its unit: ``granted`` is always ``used`` + ``reserved`` + ``free``.
 
-    A bound of its validity is None where there is none.
+    A bound of its validity is None where there is none. ``organizer_id`` is None where the
+    whole tenant shares it; one that is not ``capped`` is granted whatever is asked of it.
     """
 
     source_id: UUID
     kind: SourceKind
+    benefit_id: str | None
+    organizer_id: OrganizerId | None
+    capped: bool
     unit: Unit
     currency: str | None
     valid_from: datetime | None

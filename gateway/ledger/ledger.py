@@ -4,28 +4,19 @@ Each method is one statement, and so one transaction. Each may be called again w
 arguments: where the first call did its work, the second one changes nothing and says so.
 """
 
-import asyncio
-from collections.abc import Sequence
-from dataclasses import astuple
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
-from typing import Final, LiteralString
+from typing import Final
 from uuid import UUID
-
-import asyncpg
 
 from gateway.core.causes import Disposition
 from gateway.core.dial_out import DialOut, DialOutRequest, Terms
-from gateway.core.e164 import Destination, Region
+from gateway.core.e164 import Destination
+from gateway.core.facts import OrganizerId
 from gateway.core.key import DialOutKey
-from gateway.core.policy import (
-    DestinationFacts,
-    DialOutPermission,
-    OrganizerId,
-    Sku,
-    SourceKind,
-)
-from gateway.core.rating import Micros, Rate
+from gateway.core.rating import Micros, Rate, Seconds
 from gateway.core.reasons import Reason
+from gateway.core.waterfall import Source
 from gateway.db import Pool
 from gateway.ledger import rows
 from gateway.ledger.answers import (
@@ -33,44 +24,29 @@ from gateway.ledger.answers import (
     Balance,
     Claim,
     ClaimOutcome,
-    CreditsOutcome,
-    DeckRow,
+    DestinationAnswer,
     Finding,
-    LicenceOutcome,
     OrganizerAnswer,
-    OrganizerOutcome,
-    RateDeckOutcome,
+    Rehearsal,
     RequestOutcome,
     SettleOutcome,
-    TenantOutcome,
-    TenantUpdateOutcome,
+    TenantName,
     VoidOutcome,
 )
-
-_AWAY: Final = (
-    OSError,  # includes TimeoutError
-    asyncpg.InternalClientError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.TransactionRollbackError,
-    asyncpg.LockNotAvailableError,
-    asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.PostgresSystemError,
-    # What an operator can put right while the gateway runs: a login, a migration.
-    asyncpg.InvalidAuthorizationSpecificationError,
-    asyncpg.InvalidCatalogNameError,
-    asyncpg.InvalidSchemaNameError,
-    asyncpg.SyntaxOrAccessError,
-)
+from gateway.ledger.session import Session
 
 _RATE_COLUMNS: Final = 7
 
 _RESERVE: Final = """
     SELECT outcome, (record).* FROM dialout.reserve(
-        $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,
-        ROW($12, $13, $14, $15, $16, $17, $18)::dialout.rate_terms,
-        $19, $20, $21, $22, $23, $24, $25, $26
+        $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
+        ROW($13, $14, $15, $16, $17, $18, $19)::dialout.rate_terms,
+        $20, $21, $22, $23, $24, $25, $26, $27
+    )
+"""
+_REHEARSE: Final = """
+    SELECT * FROM dialout.rehearse(
+        $1, $2, $3, $4, ROW($5, $6, $7, $8, $9, $10, $11)::dialout.rate_terms, $12, $13, $14
     )
 """
 _REFUSE: Final = """
@@ -78,12 +54,15 @@ _REFUSE: Final = """
         $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13
     )
 """
+_PAGE: Final = 500
+_DIAL_OUTS_PAGE: Final = """
+    SELECT * FROM dialout.dial_out_record
+    WHERE tenant_id = $1 AND (requested_at, dial_out_id) > ($2, $3) AND requested_at < $4
+    ORDER BY requested_at, dial_out_id
+    LIMIT $5
+"""
 _SETTLE: Final = "SELECT outcome, (record).* FROM dialout.settle($1, $2, $3, $4, $5, $6, $7)"
 _VOID: Final = "SELECT outcome, (record).* FROM dialout.void($1, $2, $3, $4, $5, $6, $7)"
-
-
-class LedgerUnavailable(Exception):
-    """The ledger did not answer. Whether it did what it was asked is unknown; ask again."""
 
 
 class Ledger:
@@ -95,36 +74,39 @@ class Ledger:
     """
 
     def __init__(self, pool: Pool, *, call_seconds_max: float = 2.0) -> None:
-        self._pool = pool
-        self._call_seconds_max = call_seconds_max
+        self._session = Session(pool, call_seconds_max)
 
     async def ping(self) -> None:
         """Return if the ledger answers, and is one that this version knows."""
-        await self._fetch("SELECT tenant_id FROM dialout.tenant_name LIMIT 1")
+        await self._session.fetch("SELECT tenant_id FROM dialout.tenant_name LIMIT 1")
 
     # What policy must know.
 
-    async def organizer_facts(
-        self, tenant_id: UUID, organizer_id: OrganizerId, initiator_id: str | None, at: datetime
-    ) -> OrganizerAnswer:
-        """Return what is known at ``at`` of the tenant, the organizer and the initiator."""
-        found = await self._fetch(
-            "SELECT * FROM dialout.organizer_facts($1, $2, $3, $4)",
-            *(tenant_id, organizer_id, initiator_id, at),
+    async def organizer_facts(self, request: DialOutRequest, at: datetime) -> OrganizerAnswer:
+        """Return what is known at ``at`` of those whom a request names, and of their meeting."""
+        found = await self._session.fetch(
+            "SELECT * FROM dialout.organizer_facts($1, $2, $3, $4, $5)",
+            *(request.key.tenant_id, request.organizer_id, request.initiator_id),
+            *(request.conference_id, at),
         )
         if not found:
-            return OrganizerAnswer(tenant=None, organizer=None, initiator_region=None)
+            return OrganizerAnswer(tenant=None, organizer=None, initiator_region=None, meeting=None)
         return rows.organizer_answer(found[0])
 
     async def destination_facts(
-        self, tenant_id: UUID, destination: Destination, at: datetime
-    ) -> DestinationFacts:
-        """Return the destination's zone, and its rate in the tenant's deck, at ``at``."""
-        row = await self._fetch_one(
-            "SELECT * FROM dialout.destination_facts($1, $2, $3, $4)",
-            *(tenant_id, destination.e164, destination.region, at),
+        self,
+        tenant_id: UUID,
+        destination: Destination,
+        at: datetime,
+        *,
+        deck_id: int | None = None,
+    ) -> DestinationAnswer:
+        """Return what is known of a destination at ``at``. No deck is the tenant's own."""
+        row = await self._session.fetch_one(
+            "SELECT * FROM dialout.destination_facts($1, $2, $3, $4, $5)",
+            *(tenant_id, destination.e164, destination.region, deck_id, at),
         )
-        return rows.destination_facts(row)
+        return rows.destination_answer(row)
 
     # The life of a dial-out.
 
@@ -132,7 +114,7 @@ class Ledger:
         self,
         request: DialOutRequest,
         destination: Destination,
-        sources: Sequence[SourceKind],
+        sources: Sequence[Source],
         rate: Rate | None,
         terms: Terms,
         explanation: str,
@@ -144,12 +126,12 @@ class Ledger:
 
         ``gate_uniqueid`` names a channel that waits already: the dial-out is released to it.
         """
-        row = await self._fetch_one(
+        row = await self._session.fetch_one(
             _RESERVE,
             *_request(request),
             *(destination.e164, destination.region, destination.kind),
-            list(sources),
-            *(_rate(rate)),
+            *_sources(sources),
+            *_rate(rate),
             *(terms.talk_seconds_max, terms.talk_seconds_min, terms.ring_seconds),
             *(terms.caller_id, explanation, at, expires_at, gate_uniqueid),
         )
@@ -165,14 +147,35 @@ class Ledger:
     ) -> tuple[RequestOutcome, DialOut | None]:
         """Record what policy has refused. There is no record for a tenant that nobody knows."""
         known = (number.e164, number.region, number.kind) if number else (None, None, None)
-        row = await self._fetch_one(_REFUSE, *_request(request), *known, reason, explanation, at)
+        row = await self._session.fetch_one(
+            _REFUSE, *_request(request), *known, reason, explanation, at
+        )
         return RequestOutcome(row["outcome"]), _record(row)
+
+    async def rehearse(
+        self,
+        tenant_id: UUID,
+        organizer_id: OrganizerId,
+        sources: Sequence[Source],
+        rate: Rate | None,
+        terms: Terms,
+        at: datetime,
+    ) -> Rehearsal:
+        """Return what ``reserve`` would do, and leave no trace of it."""
+        row = await self._session.fetch_one(
+            _REHEARSE,
+            *(tenant_id, organizer_id),
+            *_sources(sources),
+            *_rate(rate),
+            *(terms.talk_seconds_max, terms.talk_seconds_min, at),
+        )
+        return rows.rehearsal(row)
 
     async def claim(
         self, key: DialOutKey, gate_uniqueid: str, at: datetime
     ) -> Claim | ClaimOutcome:
         """Release the dial-out to the one channel that reached the gate, once."""
-        row = await self._fetch_one(
+        row = await self._session.fetch_one(
             "SELECT * FROM dialout.claim($1, $2, $3, $4)", *_key(key), gate_uniqueid, at
         )
         if row["outcome"] == "claimed":
@@ -181,14 +184,16 @@ class Ledger:
 
     async def answered(self, key: DialOutKey, at: datetime) -> AnsweredOutcome:
         """Note the instant at which the telephone answered; the first one stands."""
-        row = await self._fetch_one(
+        row = await self._session.fetch_one(
             "SELECT dialout.answered($1, $2, $3) AS outcome", *_key(key), at
         )
         return AnsweredOutcome(row["outcome"])
 
     async def seen(self, tenant_id: UUID, dial_out_ids: Sequence[UUID], at: datetime) -> None:
         """Note that calls were seen alive; the latest instant stands."""
-        await self._fetch("SELECT dialout.seen($1, $2, $3)", *(tenant_id, list(dial_out_ids), at))
+        await self._session.fetch(
+            "SELECT dialout.seen($1, $2, $3)", *(tenant_id, list(dial_out_ids), at)
+        )
 
     async def settle(
         self,
@@ -201,7 +206,7 @@ class Ledger:
         evidence: str,
     ) -> tuple[SettleOutcome, DialOut | None]:
         """Bill a call that was answered, to the second, and give the rest back."""
-        row = await self._fetch_one(
+        row = await self._session.fetch_one(
             _SETTLE, *_key(key), answered_at, ended_at, hangup_cause, disposition, evidence
         )
         return SettleOutcome(row["outcome"]), _record(row)
@@ -217,7 +222,7 @@ class Ledger:
         evidence: str,
     ) -> tuple[VoidOutcome, DialOut | None]:
         """Give everything back for a call that nobody answered, or that never will be placed."""
-        row = await self._fetch_one(
+        row = await self._session.fetch_one(
             _VOID, *_key(key), at, hangup_cause, disposition, only_if_unclaimed, evidence
         )
         return VoidOutcome(row["outcome"]), _record(row)
@@ -226,15 +231,30 @@ class Ledger:
 
     async def dial_out(self, key: DialOutKey) -> DialOut | None:
         """Return one dial-out."""
-        found = await self._fetch(
+        found = await self._session.fetch(
             "SELECT * FROM dialout.dial_out_record WHERE tenant_id = $1 AND dial_out_id = $2",
             *_key(key),
         )
         return rows.dial_out(found[0]) if found else None
 
+    async def dial_outs_named(self, dial_out_id: UUID) -> tuple[DialOut, ...]:
+        """Return the dial-outs of this id, whosever they are: an id is a tenant's own."""
+        found = await self._session.fetch(
+            "SELECT * FROM dialout.dial_out_record WHERE dial_out_id = $1 ORDER BY tenant_id",
+            dial_out_id,
+        )
+        return tuple(map(rows.dial_out, found))
+
+    async def organizer_tenants(self, organizer_id: OrganizerId) -> tuple[UUID, ...]:
+        """Return the tenants that have an organizer of this id."""
+        row = await self._session.fetch_one(
+            "SELECT dialout.organizer_tenants($1) AS tenant_ids", organizer_id
+        )
+        return tuple(row["tenant_ids"])
+
     async def dial_outs(self, tenant_id: UUID, since: datetime) -> tuple[DialOut, ...]:
         """Return a tenant's dial-outs that were asked for since then, oldest first."""
-        found = await self._fetch(
+        found = await self._session.fetch(
             """
             SELECT * FROM dialout.dial_out_record
             WHERE tenant_id = $1 AND requested_at >= $2
@@ -244,16 +264,68 @@ class Ledger:
         )
         return tuple(map(rows.dial_out, found))
 
+    async def dial_outs_between(
+        self, tenant_id: UUID, since: datetime, until: datetime
+    ) -> AsyncIterator[DialOut]:
+        """Yield a tenant's dial-outs of ``since <= requested_at < until``, oldest first.
+
+        They come in pages, so that years of them need no more memory than a page.
+        """
+        after = (since, UUID(int=0))
+        while True:
+            page = await self._session.fetch(_DIAL_OUTS_PAGE, tenant_id, *after, until, _PAGE)
+            for row in page:
+                yield rows.dial_out(row)
+            if len(page) < _PAGE:
+                return
+            after = (page[-1]["requested_at"], page[-1]["dial_out_id"])
+
+    async def dial_outs_count(self, tenant_id: UUID, since: datetime, until: datetime) -> int:
+        """Return how many dial-outs ``dial_outs_between`` yields."""
+        row = await self._session.fetch_one(
+            """
+            SELECT count(*) AS dial_outs FROM dialout.dial_out_record
+            WHERE tenant_id = $1 AND requested_at >= $2 AND requested_at < $3
+            """,
+            *(tenant_id, since, until),
+        )
+        return int(row["dial_outs"])
+
+    async def charge(self, seconds: Seconds, rate: Rate) -> Micros:
+        """Return what so many seconds cost at a rate."""
+        row = await self._session.fetch_one(
+            """
+            SELECT dialout.charge_micros(
+                $1, ROW($2, $3, $4, $5, $6, $7, $8)::dialout.rate_terms
+            ) AS micros
+            """,
+            seconds,
+            *_rate(rate),
+        )
+        return Micros(row["micros"])
+
+    async def rate_deck_find(self, name: str) -> tuple[int, str] | None:
+        """Return the id and the currency of a deck; None if there is none of this name."""
+        found = await self._session.fetch("SELECT * FROM dialout.rate_deck_find($1)", name)
+        return (found[0]["deck_id"], found[0]["currency"]) if found else None
+
+    async def tenants(self) -> tuple[TenantName, ...]:
+        """Return who the tenants are, in the order of their ids."""
+        found = await self._session.fetch(
+            "SELECT tenant_id, name, currency FROM dialout.tenant_name ORDER BY tenant_id"
+        )
+        return tuple(map(rows.tenant_name, found))
+
     async def open_dial_outs(self) -> tuple[DialOut, ...]:
         """Return what is neither refused nor ended, of all tenants, oldest first."""
-        found = await self._fetch(
+        found = await self._session.fetch(
             "SELECT * FROM dialout.open_dial_out ORDER BY requested_at, tenant_id, dial_out_id"
         )
         return tuple(map(rows.dial_out, found))
 
     async def expired(self, at: datetime) -> tuple[DialOutKey, ...]:
         """Return what nobody has claimed in time, of all tenants, oldest first."""
-        found = await self._fetch(
+        found = await self._session.fetch(
             """
             SELECT tenant_id, dial_out_id FROM dialout.open_dial_out
             WHERE state = 'reserved' AND expires_at <= $1
@@ -265,134 +337,19 @@ class Ledger:
 
     async def balances(self, tenant_id: UUID) -> tuple[Balance, ...]:
         """Return a tenant's sources, oldest first."""
-        found = await self._fetch(
+        found = await self._session.fetch(
             "SELECT * FROM dialout.balance WHERE tenant_id = $1 ORDER BY source_id", tenant_id
         )
         return tuple(map(rows.balance, found))
 
     async def check(self, tenant_id: UUID | None = None) -> tuple[Finding, ...]:
         """Prove a tenant's books, or everybody's; nothing found means that they are sound."""
-        tenants = [tenant_id] if tenant_id else await self._tenants()
+        tenants = [tenant_id] if tenant_id else [each.tenant_id for each in await self.tenants()]
         findings: list[Finding] = []
         for each in tenants:
-            found = await self._fetch("SELECT * FROM dialout.ledger_check($1)", each)
+            found = await self._session.fetch("SELECT * FROM dialout.ledger_check($1)", each)
             findings.extend(rows.finding(each, row) for row in found)
         return tuple(findings)
-
-    async def _tenants(self) -> list[UUID]:
-        found = await self._fetch("SELECT tenant_id FROM dialout.tenant_name ORDER BY tenant_id")
-        return [row["tenant_id"] for row in found]
-
-    # Provisioning.
-
-    async def tenant_create(
-        self,
-        tenant_id: UUID,
-        *,
-        name: str,
-        time_zone: str,
-        currency: str,
-        rate_deck_id: int | None,
-    ) -> TenantOutcome:
-        """Make a tenant known. ``time_zone`` is an IANA name, ``currency`` an ISO 4217 code."""
-        row = await self._fetch_one(
-            "SELECT dialout.tenant_create($1, $2, $3, $4, $5) AS outcome",
-            *(tenant_id, name, time_zone, currency, rate_deck_id),
-        )
-        return TenantOutcome(row["outcome"])
-
-    async def tenant_update(
-        self, tenant_id: UUID, *, suspended: bool, rate_deck_id: int | None
-    ) -> TenantUpdateOutcome:
-        """Change what may change of a tenant."""
-        row = await self._fetch_one(
-            "SELECT dialout.tenant_update($1, $2, $3) AS outcome",
-            *(tenant_id, suspended, rate_deck_id),
-        )
-        return TenantUpdateOutcome(row["outcome"])
-
-    async def organizer_put(
-        self,
-        tenant_id: UUID,
-        organizer_id: OrganizerId,
-        *,
-        display_name: str,
-        region: Region,
-        permission: DialOutPermission,
-    ) -> OrganizerOutcome:
-        """Make an organizer known, or change one."""
-        row = await self._fetch_one(
-            "SELECT dialout.organizer_put($1, $2, $3, $4, $5) AS outcome",
-            *(tenant_id, organizer_id, display_name, region, permission),
-        )
-        return OrganizerOutcome(row["outcome"])
-
-    async def licence_assign(
-        self,
-        tenant_id: UUID,
-        organizer_id: OrganizerId,
-        sku: Sku,
-        *,
-        valid_from: datetime,
-        valid_to: datetime | None,
-        at: datetime,
-    ) -> LicenceOutcome:
-        """Give an organizer a licence; None is without end. Its minutes are there at once."""
-        row = await self._fetch_one(
-            "SELECT dialout.licence_assign($1, $2, $3, $4, $5, $6) AS outcome",
-            *(tenant_id, organizer_id, sku, valid_from, valid_to, at),
-        )
-        return LicenceOutcome(row["outcome"])
-
-    async def credits_add(
-        self, tenant_id: UUID, grant_id: UUID, micros: Micros, at: datetime
-    ) -> CreditsOutcome:
-        """Add bought funds. ``grant_id`` is chosen by whoever took the money."""
-        row = await self._fetch_one(
-            "SELECT dialout.credits_add($1, $2, $3, $4) AS outcome",
-            *(tenant_id, grant_id, micros, at),
-        )
-        return CreditsOutcome(row["outcome"])
-
-    async def rate_deck_put(
-        self, name: str, currency: str, deck: Sequence[DeckRow], at: datetime
-    ) -> tuple[RateDeckOutcome, int]:
-        """Make ``deck`` the whole of a deck from ``at`` on, or nothing of it; return its id."""
-        row = await self._fetch_one(
-            "SELECT * FROM dialout.rate_deck_put($1, $2, $3, $4, $5, $6, $7, $8)",
-            *(name, currency),
-            [row.prefix for row in deck],
-            [row.price_micros for row in deck],
-            [row.connect_fee_micros for row in deck],
-            [row.initial_increment_seconds for row in deck],
-            [row.increment_seconds for row in deck],
-            at,
-        )
-        return RateDeckOutcome(row["outcome"]), row["deck_id"]
-
-    # The one way to the database.
-
-    async def _fetch_one(self, statement: LiteralString, *arguments: object) -> rows.Row:
-        [row] = await self._fetch(statement, *arguments)
-        return row
-
-    async def _fetch(self, statement: LiteralString, *arguments: object) -> list[rows.Row]:
-        limit = self._call_seconds_max
-        try:
-            # The limit of acquire() also bounds how long a broken connection may take to close.
-            async with asyncio.timeout(limit), self._pool.acquire(timeout=limit) as connection:
-                try:
-                    return await connection.fetch(statement, *arguments)
-                except asyncpg.InternalClientError:
-                    # The server died between two messages, and the driver has lost its place.
-                    connection.terminate()
-                    raise
-        except _AWAY as error:
-            raise LedgerUnavailable(f"{type(error).__name__}: {error}") from error
-        except asyncpg.InterfaceError as error:
-            if isinstance(error, ValueError):
-                raise  # an argument of the wrong type
-            raise LedgerUnavailable(f"{type(error).__name__}: {error}") from error
 
 
 def _key(key: DialOutKey) -> tuple[UUID, UUID]:
@@ -410,8 +367,22 @@ def _request(request: DialOutRequest) -> tuple[object, ...]:
     )
 
 
+def _sources(sources: Sequence[Source]) -> tuple[object, ...]:
+    return [source.kind for source in sources], [source.benefit_id for source in sources]
+
+
 def _rate(rate: Rate | None) -> tuple[object, ...]:
-    return (None,) * _RATE_COLUMNS if rate is None else astuple(rate)
+    if rate is None:
+        return (None,) * _RATE_COLUMNS
+    return (
+        rate.deck_id,
+        rate.prefix,
+        rate.currency,
+        rate.price_micros,
+        rate.connect_fee_micros,
+        rate.initial_increment_seconds,
+        rate.increment_seconds,
+    )
 
 
 def _record(row: rows.Row) -> DialOut | None:

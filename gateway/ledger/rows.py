@@ -1,17 +1,24 @@
 """Rows of the database, read as values of the core. Here asyncpg's records end."""
 
-import json
-from typing import Any
 from uuid import UUID
 
 import asyncpg
+from pydantic import TypeAdapter
 
 from gateway.core.causes import Disposition
-from gateway.core.dial_out import DialOut, DialOutKind, DialOutRequest, DialOutState, FundingPart
+from gateway.core.choices import Choices, MeetingPermission
+from gateway.core.dial_out import (
+    DialOut,
+    DialOutKind,
+    DialOutRequest,
+    DialOutState,
+    FundingPart,
+    SourceStanding,
+)
 from gateway.core.e164 import NumberKind
-from gateway.core.key import DialOutKey
-from gateway.core.policy import (
-    DestinationFacts,
+from gateway.core.facts import (
+    Benefit,
+    Blocks,
     DialOutPermission,
     OrganizerFacts,
     OrganizerId,
@@ -19,11 +26,27 @@ from gateway.core.policy import (
     SourceKind,
     TenantFacts,
 )
+from gateway.core.key import DialOutKey
 from gateway.core.rating import Rate
 from gateway.core.reasons import Reason
-from gateway.ledger.answers import Balance, Claim, Finding, OrganizerAnswer, Unit
+from gateway.ledger.answers import (
+    Balance,
+    Claim,
+    DestinationAnswer,
+    Finding,
+    MeetingPermissions,
+    OrganizerAnswer,
+    Rehearsal,
+    TenantName,
+    Unit,
+)
 
 Row = asyncpg.Record
+
+_PARTS = TypeAdapter(tuple[FundingPart, ...])
+_SOURCES = TypeAdapter(tuple[SourceStanding, ...])
+_CHOICES = TypeAdapter(Choices)
+_BENEFITS = TypeAdapter(tuple[Benefit, ...])
 
 
 def key(row: Row) -> DialOutKey:
@@ -54,6 +77,7 @@ def dial_out(row: Row) -> DialOut:
         seen_at=row["seen_at"],
         ended_at=row["ended_at"],
         talk_seconds=row["talk_seconds"],
+        limit_seconds=row["limit_seconds"],
         ring_seconds=row["ring_seconds"],
         caller_id=row["caller_id"],
         gate_uniqueid=row["gate_uniqueid"],
@@ -62,19 +86,9 @@ def dial_out(row: Row) -> DialOut:
         billable_seconds=row["billable_seconds"],
         overrun_seconds=row["overrun_seconds"],
         evidence=row["evidence"],
-        parts=tuple(_part(part) for part in json.loads(row["parts"])),
+        parts=_PARTS.validate_json(row["parts"]),
+        sources=_SOURCES.validate_json(row["sources"] or "[]"),
         explanation=row["explanation"],
-    )
-
-
-def _part(part: dict[str, Any]) -> FundingPart:
-    return FundingPart(
-        source=SourceKind(part["source"]),
-        seconds=part["seconds"],
-        micros=part["micros"],
-        billed_seconds=part["billed_seconds"],
-        billed_micros=part["billed_micros"],
-        currency=part["currency"],
     )
 
 
@@ -82,7 +96,7 @@ def claim(row: Row) -> Claim:
     """Read what a channel was released for."""
     return Claim(
         destination=row["destination"],
-        talk_seconds=row["talk_seconds"],
+        limit_seconds=row["limit_seconds"],
         ring_seconds=row["ring_seconds"],
         caller_id=row["caller_id"],
     )
@@ -96,28 +110,67 @@ def organizer_answer(row: Row) -> OrganizerAnswer:
             region=row["region"],
             permission=DialOutPermission(row["permission"]),
             licences=frozenset(Sku(sku) for sku in row["licences"]),
+            dial_out_disabled=row["dial_out_disabled"],
+        )
+    meeting = None
+    if row["meeting_to_self"] is not None:
+        meeting = MeetingPermissions(
+            to_self=MeetingPermission(row["meeting_to_self"]),
+            to_third_party=MeetingPermission(row["meeting_to_third_party"]),
         )
     return OrganizerAnswer(
-        tenant=TenantFacts(suspended=row["suspended"], credits_set_up=row["credits_set_up"]),
+        tenant=TenantFacts(
+            suspended=row["suspended"],
+            credits_set_up=row["credits_set_up"],
+            choices=_CHOICES.validate_json(row["choices"]),
+            benefits=_BENEFITS.validate_json(row["benefits"]),
+        ),
         organizer=organizer,
         initiator_region=row["initiator_region"],
+        meeting=meeting,
     )
 
 
-def destination_facts(row: Row) -> DestinationFacts:
-    """Read the facts of a destination."""
-    rate = None
-    if row["deck_id"] is not None:
-        rate = Rate(
-            deck_id=row["deck_id"],
-            prefix=row["prefix"],
-            currency=row["currency"],
-            price_micros=row["price_micros"],
-            connect_fee_micros=row["connect_fee_micros"],
-            initial_increment_seconds=row["initial_increment_seconds"],
-            increment_seconds=row["increment_seconds"],
-        )
-    return DestinationFacts(in_zone_a=row["in_zone_a"], rate=rate)
+def destination_answer(row: Row) -> DestinationAnswer:
+    """Read what is known of a destination."""
+    return DestinationAnswer(
+        zones=frozenset(row["zones"]),
+        blocks=Blocks(
+            operator=row["operator_prefix"],
+            high_risk=row["high_risk_prefix"],
+            tenant=row["tenant_prefix"],
+            exempt=row["exempt_prefix"],
+        ),
+        rate=None if row["deck_id"] is None else _rate(row),
+    )
+
+
+def _rate(row: Row) -> Rate:
+    return Rate(
+        deck_id=row["deck_id"],
+        prefix=row["prefix"],
+        regions=None if row["regions"] is None else frozenset(row["regions"]),
+        currency=row["currency"],
+        price_micros=row["price_micros"],
+        connect_fee_micros=row["connect_fee_micros"],
+        initial_increment_seconds=row["initial_increment_seconds"],
+        increment_seconds=row["increment_seconds"],
+    )
+
+
+def rehearsal(row: Row) -> Rehearsal:
+    """Read what a reservation would have been."""
+    return Rehearsal(
+        reason=None if row["reason"] is None else Reason(row["reason"]),
+        talk_seconds=row["talk_seconds"],
+        limit_seconds=row["limit_seconds"],
+        sources=_SOURCES.validate_json(row["sources"] or "[]"),
+    )
+
+
+def tenant_name(row: Row) -> TenantName:
+    """Read who a tenant is."""
+    return TenantName(tenant_id=row["tenant_id"], name=row["name"], currency=row["currency"])
 
 
 def balance(row: Row) -> Balance:
@@ -125,6 +178,9 @@ def balance(row: Row) -> Balance:
     return Balance(
         source_id=row["source_id"],
         kind=SourceKind(row["kind"]),
+        benefit_id=row["benefit_id"],
+        organizer_id=row["organizer_id"],
+        capped=row["capped"],
         unit=Unit(row["unit"]),
         currency=row["currency"],
         valid_from=row["valid_from"],

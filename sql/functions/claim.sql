@@ -1,7 +1,8 @@
--- claim(tenant_id, dial_out_id, gate_uniqueid, at) -> outcome, destination, talk_seconds,
+-- claim(tenant_id, dial_out_id, gate_uniqueid, at) -> outcome, destination, limit_seconds,
 --                                                     ring_seconds, caller_id
 --
--- Lets the one channel that reached the gate go on to the trunk, and says what it may dial.
+-- Lets the one channel that reached the gate go on to the trunk, and says what it may dial
+-- and for how long it may talk.
 -- One-shot: whatever arrives later with the same id, by mistake or by intent, gets nothing.
 -- It is on the path of the call, so it is one update of one row by its key.
 --
@@ -20,7 +21,7 @@ CREATE OR REPLACE FUNCTION dialout.claim(
     p_tenant_id uuid, p_dial_out_id uuid, p_gate_uniqueid text, p_at timestamptz
 )
 RETURNS TABLE (
-    outcome text, destination text, talk_seconds integer, ring_seconds integer, caller_id text
+    outcome text, destination text, limit_seconds integer, ring_seconds integer, caller_id text
 )
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path TO dialout, pg_temp
@@ -32,7 +33,9 @@ BEGIN
     WHERE
         d.tenant_id = p_tenant_id AND d.dial_out_id = p_dial_out_id
         AND d.state = 'reserved' AND d.expires_at > p_at
-    RETURNING 'claimed', d.destination, d.talk_seconds, d.ring_seconds, d.caller_id;
+    RETURNING
+        'claimed', d.destination, coalesce(d.limit_seconds, d.talk_seconds), d.ring_seconds,
+        d.caller_id;
     IF found THEN
         RETURN;
     END IF;

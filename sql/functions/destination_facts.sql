@@ -1,19 +1,24 @@
--- destination_facts(tenant_id, e164, region, at) -> in_zone_a, rate
+-- destination_facts(tenant_id, e164, region, deck_id, at)
+--     -> zones, operator_prefix, high_risk_prefix, tenant_prefix, exempt_prefix, rate
 --
--- What the reference data says of a destination at an instant: whether its country is in
--- Zone A, and the rate of the longest prefix in the tenant's deck. Null rate: the deck has
--- none, or the tenant has no deck. Always one row.
---
--- The prefixes of one number are at most 15, so each is looked for by its key.
+-- What the reference data, the lists and a rate deck say of a destination at an instant: the
+-- zones that its country is in, the longest prefix that each list has, and the rate of the
+-- longest prefix in the deck. A null deck is the tenant's own. Null rate: the deck has none,
+-- or there is no deck. Always one row.
 --
 -- Retries: writes nothing.
 CREATE OR REPLACE FUNCTION dialout.destination_facts(
-    p_tenant_id uuid, p_e164 text, p_region text, p_at timestamptz
+    p_tenant_id uuid, p_e164 text, p_region text, p_deck_id integer, p_at timestamptz
 )
 RETURNS TABLE (
-    in_zone_a boolean,
+    zones text[],
+    operator_prefix text,
+    high_risk_prefix text,
+    tenant_prefix text,
+    exempt_prefix text,
     deck_id integer,
     prefix text,
+    regions text[],
     currency text,
     price_micros bigint,
     connect_fee_micros bigint,
@@ -24,33 +29,42 @@ LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path TO dialout, pg_temp
 AS $$
     SELECT
-        EXISTS (
-            SELECT FROM zone_member AS z
-            WHERE
-                z.zone = 'zone_a' AND z.region = p_region
-                AND z.valid_from <= p_at AND p_at < z.valid_to
+        ARRAY(
+            SELECT z.zone
+            FROM zone_member AS z
+            WHERE z.region = p_region AND z.valid_from <= p_at AND p_at < z.valid_to
         ),
+        (SELECT max(b.prefix) FROM operator_prefix AS b WHERE b.prefix = ANY(number.prefixes)),
+        (SELECT max(h.prefix) FROM high_risk_prefix AS h WHERE h.prefix = ANY(number.prefixes)),
+        own.blocked,
+        own.exempt,
         longest.*
-    FROM (SELECT ltrim(p_e164, '+') AS digits) AS number
+    FROM (SELECT prefixes_of(p_e164) AS prefixes) AS number
+    CROSS JOIN LATERAL (
+        SELECT
+            max(b.prefix) FILTER (WHERE b.effect = 'block') AS blocked,
+            max(b.prefix) FILTER (WHERE b.effect = 'exempt') AS exempt
+        FROM tenant_prefix AS b
+        WHERE b.tenant_id = p_tenant_id AND b.prefix = ANY(number.prefixes)
+    ) AS own
     LEFT JOIN LATERAL (
         SELECT
             r.deck_id,
             r.prefix,
-            t.currency,
+            r.regions,
+            d.currency,
             r.price_micros,
             r.connect_fee_micros,
             r.initial_increment_seconds,
             r.increment_seconds
-        FROM tenant AS t
-        INNER JOIN rate AS r ON t.rate_deck_id = r.deck_id
+        FROM rate AS r
+        INNER JOIN rate_deck AS d ON r.deck_id = d.deck_id
         WHERE
-            t.tenant_id = p_tenant_id
-            AND r.prefix = ANY(
-                ARRAY(
-                    SELECT left(number.digits, n)
-                    FROM generate_series(1, least(15, length(number.digits))) AS n
-                )
+            r.deck_id = coalesce(
+                p_deck_id,
+                (SELECT t.rate_deck_id FROM tenant AS t WHERE t.tenant_id = p_tenant_id)
             )
+            AND r.prefix = ANY(number.prefixes)
             AND r.valid_from <= p_at AND p_at < r.valid_to
         ORDER BY length(r.prefix) DESC
         LIMIT 1

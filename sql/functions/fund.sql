@@ -1,15 +1,20 @@
--- fund(tenant_id, sources, seconds, rate, at) -> part_proposal[]
+-- fund(tenant_id, source_ids, seconds, rate, at) -> part_proposal[]
 --
--- Locks the tenant's sources of the given kinds that are valid at p_at and says what each
--- can give to a call of so many seconds, in the order of the kinds, each up to what it has.
--- Writes nothing: the caller decides whether the sum is enough.
+-- Locks the tenant's sources, counts those that are due, and says what each can give to a
+-- call of so many seconds, in the order given, each up to what it has; one that is not
+-- capped gives whatever is asked of it. Sets nothing aside: the caller decides whether the
+-- sum is enough.
 --
 -- Retries: harmless.
 -- Locks:   the sources, in the order of their ids, which is not the order of asking.
 -- Raises:  22023 if a source of money is asked without a rate in its currency. That is a
 --          bug in the caller: policy names credits only where there is a rate.
 CREATE OR REPLACE FUNCTION dialout.fund(
-    p_tenant_id uuid, p_sources text[], p_seconds integer, p_rate rate_terms, p_at timestamptz
+    p_tenant_id uuid,
+    p_source_ids uuid[],
+    p_seconds integer,
+    p_rate rate_terms,
+    p_at timestamptz
 )
 RETURNS part_proposal[]
 LANGUAGE plpgsql
@@ -21,24 +26,25 @@ DECLARE
     v_parts part_proposal[] := '{}';
     v_seconds_left integer := p_seconds;
 BEGIN
-    PERFORM sources_lock(p_tenant_id, ARRAY(
-        SELECT s.source_id
-        FROM source AS s
-        WHERE
-            s.tenant_id = p_tenant_id AND s.kind = ANY(p_sources)
-            AND s.valid_from <= p_at AND p_at < s.valid_to
-    ));
+    PERFORM sources_lock(p_tenant_id, p_source_ids);
+    PERFORM benefit_recount(p_tenant_id, s.source_id, p_at)
+    FROM source AS s
+    WHERE
+        s.tenant_id = p_tenant_id AND s.source_id = ANY(p_source_ids)
+        AND s.recount_at <= p_at;
     FOR v_source IN
         SELECT s.*
-        FROM unnest(p_sources) WITH ORDINALITY AS asked (kind, place)
-        INNER JOIN source AS s ON asked.kind = s.kind
-        WHERE s.tenant_id = p_tenant_id AND s.valid_from <= p_at AND p_at < s.valid_to
-        ORDER BY asked.place, s.source_id
+        FROM unnest(p_source_ids) WITH ORDINALITY AS asked (source_id, place)
+        INNER JOIN source AS s ON asked.source_id = s.source_id AND s.tenant_id = p_tenant_id
+        ORDER BY asked.place
     LOOP
         EXIT WHEN v_seconds_left = 0;
         v_part.source_id := v_source.source_id;
         IF v_source.unit = 'seconds' THEN
-            v_part.seconds := least(v_source.free, v_seconds_left);
+            v_part.seconds := CASE
+                WHEN v_source.capped THEN least(v_source.free, v_seconds_left)
+                ELSE v_seconds_left
+            END;
             v_part.micros := 0;
             v_part.amount := v_part.seconds;
         ELSE

@@ -5,8 +5,11 @@
 -- Findings.
 --   totals_differ       a source's totals are not the sums of its entries
 --   overdrawn           a source has used or set aside less than nothing, or more than it has
+--   granted_unneeded    a source that is not capped was granted more than was ever set aside
 --   parts_differ        parts of a slice, or slices of a dial-out, do not add up
 --   entries_differ      a part was not set aside, or not ended, by exactly its own entries
+--   source_not_valid    a part was set aside from a source that was not valid at that instant
+--   organizer_differs   an organizer's own source pays for the call of another one
 --   charge_differs      a part set aside or billed other money than its rate says
 --   billed_differs      billed seconds are not those of the call, or lie out of their part
 --   not_ended           an ended dial-out has a reservation without an end
@@ -26,7 +29,8 @@ AS $$
             e.source_id,
             sum(e.granted_delta) AS granted,
             sum(e.used_delta) AS used,
-            sum(e.reserved_delta) AS reserved
+            sum(e.reserved_delta) AS reserved,
+            coalesce(sum(e.reserved_delta) FILTER (WHERE e.kind = 'reserve'), 0) AS set_aside
         FROM entry AS e
         WHERE e.tenant_id = p_tenant_id
         GROUP BY e.source_id
@@ -37,6 +41,8 @@ AS $$
             r.dial_out_id,
             r.slice,
             r.seconds,
+            r.at,
+            d.organizer_id,
             d.state,
             d.talk_seconds,
             d.billable_seconds,
@@ -59,6 +65,11 @@ AS $$
             b.seconds AS billed_seconds,
             b.micros AS billed_micros,
             l.end_kind,
+            l.at,
+            s.valid_from,
+            s.valid_to,
+            l.organizer_id,
+            s.organizer_id AS source_organizer_id,
             CASE s.unit WHEN 'seconds' THEN p.seconds ELSE p.micros END AS amount,
             coalesce(CASE s.unit WHEN 'seconds' THEN b.seconds ELSE b.micros END, 0) AS billed
         FROM reservation_part AS p
@@ -97,6 +108,15 @@ AS $$
             s.used < 0 OR s.reserved < 0 OR s.free < 0
             OR s.granted <> s.used + s.reserved + s.free
         )
+
+    UNION ALL
+    SELECT
+        'granted_unneeded',
+        s.source_id::text,
+        format('granted %s, set aside %s', t.granted, t.set_aside)
+    FROM source AS s
+    INNER JOIN totals AS t USING (source_id)
+    WHERE s.tenant_id = p_tenant_id AND NOT s.capped AND t.granted > t.set_aside
 
     UNION ALL
     SELECT
@@ -143,6 +163,28 @@ AS $$
                 (p.end_kind, p.source_id, p.billed, -p.amount)
             ]
         END
+
+    UNION ALL
+    SELECT
+        'source_not_valid',
+        p.dial_out_id::text,
+        format(
+            'slice %s part %s at %s, its source is valid %s to %s',
+            p.slice, p.part, p.at, p.valid_from, p.valid_to
+        )
+    FROM parts AS p
+    WHERE (p.valid_from <= p.at AND p.at < p.valid_to) IS NOT TRUE
+
+    UNION ALL
+    SELECT
+        'organizer_differs',
+        p.dial_out_id::text,
+        format(
+            'slice %s part %s of %s, paid by %s',
+            p.slice, p.part, p.organizer_id, p.source_organizer_id
+        )
+    FROM parts AS p
+    WHERE p.source_organizer_id <> p.organizer_id
 
     UNION ALL
     SELECT

@@ -1,7 +1,9 @@
--- refuse(tenant_id, dial_out_id, request, number, reason, explanation, at) -> outcome, record
+-- refuse(tenant_id, dial_out_id, request, number, reason, explanation, at, sources)
+--     -> outcome, record
 --
--- Records a dial-out that policy has refused, so that every answer can be explained and
--- asking again with the same id gets the same answer.
+-- Records a dial-out that policy has refused, or that no source could pay for, so that every
+-- answer can be explained and asking again with the same id gets the same answer. p_sources
+-- is what the sources had; null if none was asked.
 --
 -- Outcomes. The first that applies is returned; all but `refused` write nothing.
 --   unknown_tenant               no such tenant, so nowhere to record it; no record
@@ -12,7 +14,7 @@
 -- Retries: safe. The dial-out's id is the idempotency key.
 -- Locks:   the tenant's row, as reserve does: two requests with one id must not both find
 --          the id unused.
--- Raises:  23514 if the reason is missing. That is a bug in the caller.
+-- Raises:  23514 if the reason is missing, 23503 if it is none. Both are bugs in the caller.
 CREATE OR REPLACE FUNCTION dialout.refuse(
     p_tenant_id uuid,
     p_dial_out_id uuid,
@@ -26,7 +28,8 @@ CREATE OR REPLACE FUNCTION dialout.refuse(
     p_number_kind text,
     p_reason text,
     p_explanation json,
-    p_at timestamptz
+    p_at timestamptz,
+    p_sources json DEFAULT null
 )
 RETURNS TABLE (outcome text, record dial_out_record)
 LANGUAGE plpgsql SECURITY DEFINER
@@ -50,12 +53,12 @@ BEGIN
     INSERT INTO dial_out (
         tenant_id, dial_out_id,
         kind, organizer_id, initiator_id, conference_id, number_typed,
-        state, reason, destination, region, number_kind, requested_at, explanation
+        state, reason, destination, region, number_kind, requested_at, explanation, sources
     )
     VALUES (
         p_tenant_id, p_dial_out_id,
         p_kind, p_organizer_id, p_initiator_id, p_conference_id, p_number_typed,
-        'refused', p_reason, p_destination, p_region, p_number_kind, p_at, p_explanation
+        'refused', p_reason, p_destination, p_region, p_number_kind, p_at, p_explanation, p_sources
     );
     RETURN QUERY
     SELECT 'refused', r

@@ -1,9 +1,13 @@
--- reserve(tenant_id, dial_out_id, request, number, sources, rate, terms, explanation,
---         at, expires_at, gate_uniqueid) -> outcome, record
+-- reserve(tenant_id, dial_out_id, request, number, sources, benefits, rate, terms,
+--         explanation, at, expires_at, gate_uniqueid) -> outcome, record
 --
 -- Sets aside what one dial-out may cost, before any channel exists. The sources are asked
 -- in the order given, each for what it has, up to talk_seconds_max in all: a call is split
--- where a source ends. Every reservation ends once, in settle or void.
+-- where a source ends. Every reservation ends once, in settle or void. Beside the kind of
+-- each source stands its benefit, which credits have none of; an add-on is the organizer's.
+--
+-- The call is cut when what was set aside is used up, unless the tenant lets calls finish:
+-- then it may go on to talk_seconds_max, unpaid. What each source had is recorded.
 --
 -- One function and not three statements, because the check and the write must see the same
 -- balance: between a SELECT and an UPDATE sent by a client, a second call could pass the
@@ -24,7 +28,8 @@
 -- Locks:   the tenant's row, then the sources in the order of their ids. One tenant's
 --          requests queue; tenants never wait for each other.
 -- Raises:  22023 if the seconds or the sources make no sense; P0002 if there is no such
---          tenant, which policy refuses before. Both are bugs in the caller.
+--          tenant, which policy refuses before, or no such benefit in force. All are bugs in
+--          the caller.
 CREATE OR REPLACE FUNCTION dialout.reserve(
     p_tenant_id uuid,
     p_dial_out_id uuid,
@@ -37,6 +42,7 @@ CREATE OR REPLACE FUNCTION dialout.reserve(
     p_region text,
     p_number_kind text,
     p_sources text[],
+    p_benefits text[],
     p_rate rate_terms,
     p_talk_seconds_max integer,
     p_talk_seconds_min integer,
@@ -53,6 +59,9 @@ SET search_path TO dialout, pg_temp
 AS $$
 DECLARE
     v_time_zone text;
+    v_on_exhaustion text;
+    v_source_ids uuid[];
+    v_standing json;
     v_parts part_proposal[];
     v_talk_seconds integer;
 BEGIN
@@ -61,13 +70,15 @@ BEGIN
         AND p_talk_seconds_max <= 86400
         AND p_expires_at > p_at
         AND cardinality(p_sources) > 0
+        AND cardinality(p_benefits) = cardinality(p_sources)
     ) IS NOT TRUE THEN
         RAISE EXCEPTION 'terms that no call can have' USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    SELECT t.time_zone INTO STRICT v_time_zone
+    SELECT t.time_zone, c.on_exhaustion INTO STRICT v_time_zone, v_on_exhaustion
     FROM tenant AS t
+    INNER JOIN tenant_policy AS c ON t.tenant_id = c.tenant_id
     WHERE t.tenant_id = p_tenant_id
-    FOR NO KEY UPDATE;
+    FOR NO KEY UPDATE OF t;
 
     RETURN QUERY SELECT * FROM request_stored(
         p_tenant_id, p_dial_out_id,
@@ -77,17 +88,18 @@ BEGIN
         RETURN;
     END IF;
 
-    IF 'pool' = ANY(p_sources) THEN
-        PERFORM pool_open(p_tenant_id, v_time_zone, p_at);
-    END IF;
-    v_parts := fund(p_tenant_id, p_sources, p_talk_seconds_max, p_rate, p_at);
+    v_source_ids := sources_open(
+        p_tenant_id, v_time_zone, p_organizer_id, p_sources, p_benefits, p_at
+    );
+    v_parts := fund(p_tenant_id, v_source_ids, p_talk_seconds_max, p_rate, p_at);
+    v_standing := sources_standing(p_tenant_id, v_source_ids, v_parts);
     SELECT coalesce(sum(p.seconds), 0) INTO v_talk_seconds FROM unnest(v_parts) AS p;
     IF v_talk_seconds < p_talk_seconds_min THEN
         RETURN QUERY SELECT * FROM refuse(
             p_tenant_id, p_dial_out_id,
             p_kind, p_organizer_id, p_initiator_id, p_conference_id, p_number_typed,
             p_destination, p_region, p_number_kind,
-            p_sources[cardinality(p_sources)] || '_exhausted', p_explanation, p_at
+            p_sources[cardinality(p_sources)] || '_exhausted', p_explanation, p_at, v_standing
         );
         RETURN;
     END IF;
@@ -97,7 +109,7 @@ BEGIN
         tenant_id, dial_out_id,
         kind, organizer_id, initiator_id, conference_id, number_typed,
         state, destination, region, number_kind, requested_at, expires_at, released_at,
-        talk_seconds, ring_seconds, caller_id, gate_uniqueid, explanation
+        talk_seconds, limit_seconds, ring_seconds, caller_id, gate_uniqueid, explanation, sources
     )
     VALUES (
         p_tenant_id, p_dial_out_id,
@@ -105,7 +117,9 @@ BEGIN
         CASE WHEN p_gate_uniqueid IS null THEN 'reserved' ELSE 'released' END,
         p_destination, p_region, p_number_kind, p_at, p_expires_at,
         CASE WHEN p_gate_uniqueid IS NOT null THEN p_at END,
-        v_talk_seconds, p_ring_seconds, p_caller_id, p_gate_uniqueid, p_explanation
+        v_talk_seconds,
+        CASE v_on_exhaustion WHEN 'finish' THEN p_talk_seconds_max ELSE v_talk_seconds END,
+        p_ring_seconds, p_caller_id, p_gate_uniqueid, p_explanation, v_standing
     );
     PERFORM slice_append(p_tenant_id, p_dial_out_id, 1::smallint, v_parts, p_rate, p_at);
     RETURN QUERY

@@ -8,7 +8,8 @@
 -- one second, and so its initial increment, even if it lasted 0 ms: it is the answer that
 -- the carrier charges for. Clocks that went backwards count as 0 ms, because a call that
 -- could not be settled would keep its funds for ever. No call bills more than was set
--- aside: the whole seconds beyond are noted as overrun_seconds, and are the gateway's fault.
+-- aside: the whole seconds beyond are noted as overrun_seconds. They are what a tenant gets
+-- that lets its calls finish; any other's are the gateway's fault.
 --
 -- Outcomes. The first that applies is returned; all but `settled` write nothing.
 --   unknown_dial_out  no such dial-out; no record

@@ -1,7 +1,8 @@
 -- slice_append(tenant_id, dial_out_id, slice, parts, rate, at)
 --
 -- Sets one slice of a call aside, by the parts that fund() has proposed, each with its
--- entry in the journal and a copy of the rate that it will be settled at.
+-- entry in the journal and a copy of the rate that it will be settled at. A source that is
+-- not capped is first granted what it lacks, so that what it has always adds up.
 --
 -- Retries: none of its own; a step of reserve.
 -- Locks:   the sources, which fund() has locked before.
@@ -18,7 +19,7 @@ LANGUAGE plpgsql
 SET search_path TO dialout, pg_temp
 AS $$
 DECLARE
-    v_part part_proposal;
+    v_part record;
 BEGIN
     INSERT INTO reservation (tenant_id, dial_out_id, slice, seconds, at)
     SELECT p_tenant_id, p_dial_out_id, p_slice, sum(p.seconds), p_at
@@ -33,7 +34,20 @@ BEGIN
     FROM unnest(p_parts) AS p
     INNER JOIN source AS s ON p.source_id = s.source_id AND s.tenant_id = p_tenant_id;
 
-    FOREACH v_part IN ARRAY p_parts LOOP
+    FOR v_part IN
+        SELECT
+            p.*,
+            NOT s.capped AND p.amount > s.free AS lacks,
+            p.amount - s.free AS lacking
+        FROM unnest(p_parts) AS p
+        INNER JOIN source AS s ON p.source_id = s.source_id AND s.tenant_id = p_tenant_id
+        ORDER BY p.part
+    LOOP
+        IF v_part.lacks THEN
+            PERFORM entry_append(
+                p_tenant_id, v_part.source_id, 'grant', p_at, p_granted_delta => v_part.lacking
+            );
+        END IF;
         PERFORM entry_append(
             p_tenant_id, v_part.source_id, 'reserve', p_at,
             p_reserved_delta => v_part.amount,

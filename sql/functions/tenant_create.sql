@@ -1,7 +1,8 @@
 -- tenant_create(tenant_id, name, time_zone, currency, rate_deck_id) -> outcome
 --
--- Makes a tenant known. Its time zone decides where its months begin, and its currency what
--- its credits are; neither can change later, because balances rest on them.
+-- Makes a tenant known, with the default of every choice. Its time zone decides where its
+-- months begin, and its currency what its credits are; neither can change later, because
+-- balances rest on them.
 --
 -- Outcomes. The first that applies is returned; all but `created` write nothing.
 --   exists                       this tenant is known, on these terms
@@ -39,6 +40,7 @@ BEGIN
         VALUES (p_tenant_id, p_name, p_time_zone, p_currency, p_rate_deck_id)
         ON CONFLICT DO NOTHING;
         IF found THEN
+            INSERT INTO tenant_policy (tenant_id) VALUES (p_tenant_id);
             RETURN 'created';
         END IF;
     END IF;

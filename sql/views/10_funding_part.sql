@@ -9,6 +9,7 @@ SELECT
     p.slice,
     p.part,
     s.kind AS source,
+    s.benefit_id,
     p.seconds,
     p.micros,
     CASE WHEN e.kind IS NOT null THEN coalesce(b.seconds, 0) END AS billed_seconds,

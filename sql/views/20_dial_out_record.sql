@@ -1,6 +1,7 @@
 -- One row a dial-out: the request, the decision, what became of it, and who paid.
 --
--- Parts and explanation are JSON text, so that a client needs to know no composite type.
+-- Parts, sources and explanation are JSON text, so that a client needs to know no composite
+-- type. A call of a version that had no limit of its own is cut when its funds end.
 CREATE OR REPLACE VIEW dialout.dial_out_record AS
 SELECT
     d.tenant_id,
@@ -22,6 +23,7 @@ SELECT
     d.seen_at,
     d.ended_at,
     d.talk_seconds,
+    coalesce(d.limit_seconds, d.talk_seconds) AS limit_seconds,
     d.ring_seconds,
     d.caller_id,
     d.gate_uniqueid,
@@ -31,12 +33,14 @@ SELECT
     d.overrun_seconds,
     d.evidence,
     d.explanation::text AS explanation,
+    d.sources::text AS sources,
     (
         SELECT
             coalesce(
                 json_agg(
                     json_build_object(
                         'source', p.source,
+                        'benefit_id', p.benefit_id,
                         'seconds', p.seconds,
                         'micros', p.micros,
                         'billed_seconds', p.billed_seconds,

@@ -1,11 +1,14 @@
 -- What each source was granted, has paid, has set aside and has left.
 --
--- The validity is null where it has no bound.
+-- The validity is null where it has no bound, the organizer where the whole tenant shares it.
 CREATE OR REPLACE VIEW dialout.balance AS
 SELECT
     s.tenant_id,
     s.source_id,
     s.kind,
+    s.benefit_id,
+    s.organizer_id,
+    s.capped,
     s.unit,
     s.currency,
     nullif(s.valid_from, '-infinity') AS valid_from,

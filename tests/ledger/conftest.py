@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from gateway import db
 from gateway.lab.postgres import Postgres
 from gateway.ledger import Ledger
+from gateway.ledger.provisioning import Provisioning
 from gateway.settings import DatabaseSettings
 from tests.ledger.world import World
 
@@ -90,6 +91,12 @@ def ledger(pool: db.Pool) -> Ledger:
 
 
 @pytest.fixture
-async def world(ledger: Ledger) -> World:
+def provisioning(pool: db.Pool) -> Provisioning:
+    """Provisioning under test, patient enough for a busy machine."""
+    return Provisioning(pool, call_seconds_max=20.0)
+
+
+@pytest.fixture
+async def world(ledger: Ledger, provisioning: Provisioning) -> World:
     """A tenant with one organizer, and nothing that pays."""
-    return await World.create(ledger)
+    return await World.create(ledger, provisioning)

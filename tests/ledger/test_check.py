@@ -2,16 +2,16 @@
 
 import pytest
 
-from gateway.core.policy import SourceKind
+from gateway.core.facts import SourceKind
 from gateway.db import Connection
-from gateway.ledger import Ledger
+from gateway.ledger import Ledger, Provisioning
 from tests.ledger.world import POOL, World
 
 
 @pytest.fixture
-async def world(ledger: Ledger) -> World:
+async def world(ledger: Ledger, provisioning: Provisioning) -> World:
     """Four calls, each split over pool and credits or not, in each state."""
-    world = await World.create(ledger)
+    world = await World.create(ledger, provisioning)
     await world.add_licence()
     await world.add_credits(10_000_000)
     await world.reserve(None, POOL, seconds=2000)
@@ -86,7 +86,7 @@ async def test_each_tenants_books_are_its_own(
     ledger: Ledger, world: World, owner: Connection
 ) -> None:
     """A fault is told of the tenant that has it, and of nobody else."""
-    elsewhere = await World.create(ledger)
+    elsewhere = await world.elsewhere()
     await elsewhere.add_licence()
     await elsewhere.reserve(None, POOL)
     await _disarm(owner)

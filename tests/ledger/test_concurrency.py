@@ -7,12 +7,12 @@ from random import Random
 
 import pytest
 
+from gateway.core.facts import OrganizerId, SourceKind
 from gateway.core.key import DialOutKey
-from gateway.core.policy import OrganizerId, SourceKind
 from gateway.ledger import Claim, Ledger, SettleOutcome, VoidOutcome
-from tests.ledger.world import NOON, POOL_THEN_CREDITS, World
+from tests.ledger.world import CREDITS, NOON, POOL, POOL_THEN_CREDITS, World
 
-CREDITS_THEN_POOL = (SourceKind.CREDITS, SourceKind.POOL)
+CREDITS_THEN_POOL = (*CREDITS, *POOL)
 
 SECOND = timedelta(seconds=1)
 

@@ -9,8 +9,8 @@ import pytest
 
 from gateway.core.causes import Disposition
 from gateway.core.dial_out import DialOutState
+from gateway.core.facts import SourceKind
 from gateway.core.key import DialOutKey
-from gateway.core.policy import SourceKind
 from gateway.core.rating import Seconds
 from gateway.core.reasons import Reason
 from gateway.db import Connection
@@ -19,6 +19,7 @@ from gateway.ledger import (
     Claim,
     ClaimOutcome,
     Ledger,
+    Provisioning,
     RequestOutcome,
     SettleOutcome,
     VoidOutcome,
@@ -30,9 +31,9 @@ EXPIRY = NOON + timedelta(seconds=60)
 
 
 @pytest.fixture
-async def world(ledger: Ledger) -> World:
+async def world(ledger: Ledger, provisioning: Provisioning) -> World:
     """A tenant with an hour in the pool and a million micros of credits."""
-    world = await World.create(ledger)
+    world = await World.create(ledger, provisioning)
     await world.add_licence()
     await world.add_credits(1_000_000)
     return world
@@ -118,7 +119,7 @@ class TestClaim:
 
         assert first == Claim(
             destination=LONDON.e164,
-            talk_seconds=Seconds(1800),
+            limit_seconds=Seconds(1800),
             ring_seconds=TERMS.ring_seconds,
             caller_id=TERMS.caller_id,
         )
@@ -305,7 +306,7 @@ class TestSettle:
     ) -> None:
         """A deck that changes during a call changes nothing about it."""
         key = await world.released(CREDITS)
-        await ledger.tenant_update(world.tenant_id, suspended=True, rate_deck_id=None)
+        await world.update(suspended=True)
 
         await world.settle(key, 60_000)
 
@@ -440,7 +441,7 @@ class TestVoid:
 
 async def test_dial_outs_are_listed_by_time(ledger: Ledger, world: World) -> None:
     """What was asked for since an instant, oldest first, of one tenant."""
-    elsewhere = await World.create(ledger)
+    elsewhere = await world.elsewhere()
     await elsewhere.reserve()
     times = [NOON + hours * timedelta(hours=1) for hours in (2, 0, 1)]
     rows = {at: (await world.reserve(None, CREDITS, seconds=60, at=at))[1] for at in times}

@@ -10,11 +10,12 @@ import asyncpg
 import pytest
 
 from gateway.core.dial_out import DialOutKind, DialOutState, FundingPart
+from gateway.core.facts import OrganizerId, SourceKind
 from gateway.core.key import DialOutKey
-from gateway.core.policy import OrganizerId, SourceKind
 from gateway.core.rating import Micros, Seconds
 from gateway.core.reasons import Reason
-from gateway.ledger import Ledger, RequestOutcome
+from gateway.core.waterfall import Source
+from gateway.ledger import Ledger, Provisioning, RequestOutcome
 from tests.ledger.conftest import CONNECTIONS_MAX
 from tests.ledger.world import CREDITS, LONDON, NOON, POOL, POOL_THEN_CREDITS, TERMS, World
 
@@ -74,7 +75,7 @@ async def test_an_id_means_one_request(world: World) -> None:
 
 async def test_two_tenants_may_choose_the_same_id(ledger: Ledger, world: World) -> None:
     """A client chooses the id; it must neither collide with another tenant's nor show it."""
-    elsewhere = await World.create(ledger)
+    elsewhere = await world.elsewhere()
     request = world.request()
     await world.add_licence()
     await elsewhere.add_licence()
@@ -112,6 +113,7 @@ async def test_a_call_is_split_where_the_pool_ends(world: World) -> None:
     assert dial_out.parts == (
         FundingPart(
             source=SourceKind.POOL,
+            benefit_id="standard_pool",
             seconds=Seconds(1000),
             micros=Micros(0),
             billed_seconds=None,
@@ -120,6 +122,7 @@ async def test_a_call_is_split_where_the_pool_ends(world: World) -> None:
         ),
         FundingPart(
             source=SourceKind.CREDITS,
+            benefit_id=None,
             seconds=Seconds(800),
             # 800 s are 14 started minutes.
             micros=Micros(14 * 12_000 + 5_000),
@@ -137,7 +140,7 @@ async def test_the_order_of_the_sources_is_the_callers(world: World) -> None:
     await world.add_licence()
     await world.add_credits(5_000 + 12_000 * 2)
 
-    _, dial_out = await world.reserve(None, (SourceKind.CREDITS, SourceKind.POOL))
+    _, dial_out = await world.reserve(None, (*CREDITS, *POOL))
 
     assert [(part.source, part.seconds) for part in dial_out.parts] == [
         (SourceKind.CREDITS, 120),
@@ -164,7 +167,7 @@ async def test_a_call_is_shortened_to_what_there_is(world: World) -> None:
     ],
 )
 async def test_too_little_is_refused_for_the_last_source_and_recorded(
-    ledger: Ledger, world: World, sources: tuple[SourceKind, ...], reason: Reason
+    ledger: Ledger, world: World, sources: tuple[Source, ...], reason: Reason
 ) -> None:
     """A refusal names what would have helped; a retry gets it again, even after a top-up."""
     await world.add_credits(16_999)  # one micro less than the fee and a minute
@@ -342,10 +345,15 @@ class TestPool:
         ],
     )
     async def test_the_month_is_the_tenants(
-        self, ledger: Ledger, time_zone: str, month_from: str, month_to: str
+        self,
+        ledger: Ledger,
+        provisioning: Provisioning,
+        time_zone: str,
+        month_from: str,
+        month_to: str,
     ) -> None:
         """At one instant it is March in New York and April in Tokyo; summer time moves an end."""
-        world = await World.create(ledger, time_zone=time_zone)
+        world = await World.create(ledger, provisioning, time_zone=time_zone)
         await world.add_licence()
 
         await world.reserve(None, POOL, at=datetime(2026, 3, 31, 19, tzinfo=UTC))

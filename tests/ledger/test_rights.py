@@ -1,4 +1,4 @@
-"""The gateway's login may settle calls and read the views, and nothing else."""
+"""What a login may do: the gateway's spends, the provisioner's provides, and nobody does more."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -8,36 +8,137 @@ import asyncpg
 import pytest
 
 from gateway import db
-from gateway.core.policy import SourceKind
+from gateway.core.choices import Choices, Stance
+from gateway.core.facts import SourceKind
 from gateway.lab.postgres import Postgres
 from gateway.ledger import Ledger, LedgerUnavailable
+from gateway.ledger.provisioning import Provisioning
 from tests.ledger.conftest import settings
-from tests.ledger.world import World
+from tests.ledger.world import NOON, World
+
+GATEWAY = "dialout_gateway"
+PROVISIONER = "dialout_provisioner"
+
+FUNCTIONS = {
+    GATEWAY: {
+        "answered",
+        "claim",
+        "destination_facts",
+        "ledger_check",
+        "organizer_facts",
+        "organizer_tenants",
+        "rate_deck_find",
+        "refuse",
+        "rehearse",
+        "reserve",
+        "seen",
+        "settle",
+        "void",
+    },
+    PROVISIONER: {
+        "credits_add",
+        "licence_assign",
+        "licence_end",
+        "meeting_put",
+        "meeting_remove",
+        "organizer_put",
+        "policy_put",
+        "prefix_put",
+        "prefix_remove",
+        "purchase_add",
+        "rate_deck_put",
+        "tenant_create",
+        "tenant_update",
+    },
+}
+STEPS = {
+    "audit_change",
+    "benefit_open",
+    "benefit_recount",
+    "benefit_units",
+    "benefits_recount",
+    "benefits_recount_due",
+    "charge_micros",
+    "div_ceil",
+    "entry_append",
+    "fund",
+    "instant_or",
+    "licence_needed",
+    "licence_refusal",
+    "parts_lock",
+    "parts_settle",
+    "parts_void",
+    "prefixes_of",
+    "reference_load",
+    "refuse_change",
+    "regions_of",
+    "request_stored",
+    "seconds_paid",
+    "slice_append",
+    "source_due",
+    "sources_lock",
+    "sources_open",
+    "sources_recount_due",
+    "sources_standing",
+}
+"""What only other functions call, the triggers, and the migration."""
+
+VIEWS = {
+    GATEWAY: {"balance", "dial_out_record", "funding_part", "open_dial_out", "tenant_name"},
+    PROVISIONER: {
+        "audit_list",
+        "credit_list",
+        "licence_list",
+        "meeting_list",
+        "organizer_list",
+        "policy_list",
+        "prefix_list",
+        "purchase_list",
+        "rate_deck_list",
+        "tenant_list",
+    },
+}
 
 
-@pytest.fixture
-async def login(server: Postgres, dsn: str) -> AsyncIterator[str]:
-    """The way in for a login that is a member of the gateway's group, and of nothing else."""
+async def login(server: Postgres, dsn: str, group: str) -> AsyncIterator[str]:
+    """Make a login that is a member of one group, and of nothing else."""
     owner = await asyncpg.connect(dsn)
     name = f"login_{uuid4().hex}"
-    await owner.execute(f"CREATE ROLE {name} LOGIN IN ROLE dialout_gateway")
+    await owner.execute(f"CREATE ROLE {name} LOGIN IN ROLE {group}")
     yield server.dsn(dsn.split("/")[3].split("?")[0], user=name)
     await owner.execute(f"DROP ROLE {name}")
     await owner.close()
 
 
 @pytest.fixture
-async def limited(login: str) -> AsyncIterator[db.Connection]:
-    """A connection with the gateway's rights."""
-    connection = await asyncpg.connect(login)
-    yield connection
-    await connection.close()
+async def gateway_login(server: Postgres, dsn: str) -> AsyncIterator[str]:
+    """The way in of a gateway."""
+    async for way_in in login(server, dsn, GATEWAY):
+        yield way_in
 
 
-async def test_the_gateways_rights_are_enough(login: str, world: World) -> None:
+@pytest.fixture
+async def provisioner_login(server: Postgres, dsn: str) -> AsyncIterator[str]:
+    """The way in of a provisioner."""
+    async for way_in in login(server, dsn, PROVISIONER):
+        yield way_in
+
+
+@pytest.fixture(params=[GATEWAY, PROVISIONER])
+async def limited(
+    request: pytest.FixtureRequest, server: Postgres, dsn: str
+) -> AsyncIterator[db.Connection]:
+    """A connection with the rights of the one group, then of the other."""
+    async for way_in in login(server, dsn, request.param):
+        connection = await asyncpg.connect(way_in)
+        yield connection
+        await connection.close()
+
+
+async def test_the_gateways_rights_are_enough(gateway_login: str, world: World) -> None:
     """A whole call and the check work with no right on any table."""
     await world.add_licence()
-    async with db.pool(settings(login)) as pool:
+    async with db.pool(settings(gateway_login)) as pool:
         ledger = Ledger(pool)
         limited_world = replace(world, ledger=ledger)
         _, dial_out = await limited_world.reserve()
@@ -50,10 +151,37 @@ async def test_the_gateways_rights_are_enough(login: str, world: World) -> None:
         assert await ledger.check() == ()
 
 
-async def test_the_gateway_cannot_make_money(login: str, world: World) -> None:
+async def test_the_provisioners_rights_are_enough(
+    provisioner_login: str, ledger: Ledger, world: World
+) -> None:
+    """Everything can be provided and listed, and what was granted before is counted again."""
+    await world.add_licence()
+    await world.reserve()
+    async with db.pool(settings(provisioner_login)) as pool:
+        provisioning = Provisioning(pool)
+        provided = await World.create(ledger, provisioning)
+        await provided.add_licence()
+        await provided.add_credits(500)
+        async with provisioning.change(actor="ann") as change:
+            await change.policy_put(world.tenant_id, Choices(toll_free=Stance.ALLOW), NOON)
+
+        tenant_id = provided.tenant_id
+        assert len(await provisioning.tenants()) == 2
+        assert len(await provisioning.organizers(tenant_id)) == 1
+        assert len(await provisioning.licences(tenant_id)) == 1
+        assert len(await provisioning.credits(tenant_id)) == 1
+        assert await provisioning.purchases(tenant_id) == ()
+        assert await provisioning.meetings(tenant_id) == ()
+        assert await provisioning.prefixes(tenant_id) == ()
+        assert await provisioning.policy(tenant_id) == Choices()
+        assert len(await provisioning.rate_decks()) == 2
+        assert len(await provisioning.audit(tenant_id)) == 5
+
+
+async def test_the_gateway_cannot_make_money(gateway_login: str, world: World) -> None:
     """Whoever breaks into it can spend what there is, and grant nothing."""
-    async with db.pool(settings(login)) as pool:
-        limited_world = replace(world, ledger=Ledger(pool))
+    async with db.pool(settings(gateway_login)) as pool:
+        limited_world = replace(world, provisioning=Provisioning(pool))
 
         with pytest.raises(LedgerUnavailable, match="credits_add"):
             await limited_world.add_credits(1_000_000)
@@ -61,13 +189,69 @@ async def test_the_gateway_cannot_make_money(login: str, world: World) -> None:
             await limited_world.add_licence()
 
 
+async def test_the_provisioner_cannot_call(provisioner_login: str, world: World) -> None:
+    """Whoever breaks into it can place no call, nor look into those of others."""
+    await world.add_licence()
+    async with db.pool(settings(provisioner_login)) as pool:
+        limited_world = replace(world, ledger=Ledger(pool))
+
+        with pytest.raises(LedgerUnavailable, match="reserve"):
+            await limited_world.reserve()
+        with pytest.raises(LedgerUnavailable, match="dial_out"):
+            await limited_world.ledger.dial_outs(world.tenant_id, NOON)
+
+
+@pytest.mark.parametrize("group", [GATEWAY, PROVISIONER])
+async def test_a_group_may_what_is_listed_and_nothing_else(
+    owner: db.Connection, group: str
+) -> None:
+    """Whoever writes a new function or view says here whose it is, or this fails."""
+    functions = {
+        row["proname"]: row["allowed"]
+        for row in await owner.fetch(
+            """
+            SELECT p.proname, has_function_privilege($1, p.oid, 'EXECUTE') AS allowed
+            FROM pg_proc AS p WHERE p.pronamespace = 'dialout'::regnamespace
+            """,
+            group,
+        )
+    }
+    views = {
+        row["relname"]
+        for row in await owner.fetch(
+            """
+            SELECT c.relname FROM pg_class AS c
+            WHERE c.relnamespace = 'dialout'::regnamespace
+            AND c.relkind = 'v' AND has_table_privilege($1, c.oid, 'SELECT')
+            """,
+            group,
+        )
+    }
+
+    assert {name for name, allowed in functions.items() if allowed} == FUNCTIONS[group]
+    assert set(functions) == FUNCTIONS[GATEWAY] | FUNCTIONS[PROVISIONER] | STEPS
+    assert views == VIEWS[group]
+
+
+async def test_no_two_functions_share_a_name(owner: db.Connection) -> None:
+    """Arguments that change would leave the old function beside the new one, with its rights."""
+    doubled = await owner.fetch(
+        """
+        SELECT p.proname FROM pg_proc AS p WHERE p.pronamespace = 'dialout'::regnamespace
+        GROUP BY p.proname HAVING count(*) > 1
+        """
+    )
+
+    assert doubled == []
+
+
 async def test_no_table_can_be_read_or_written(
     owner: db.Connection, limited: db.Connection
 ) -> None:
-    """A gateway that is taken over can ask for calls, but cannot forge the books."""
+    """A login that is taken over can use the functions, but cannot forge the books."""
     tables = await owner.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'dialout'")
 
-    assert len(tables) == 14
+    assert len(tables) > 20
     for [table] in tables:
         for statement in (
             f"SELECT FROM dialout.{table}",
@@ -86,10 +270,12 @@ async def test_no_table_can_be_read_or_written(
         "CREATE FUNCTION dialout.mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",
         "UPDATE dialout.balance SET granted = 1",
         "DELETE FROM dialout.open_dial_out",
+        "UPDATE dialout.policy_list SET premium = 'credits'",
+        "DELETE FROM dialout.organizer_list",
         "SET ROLE dialout_owner",
-        "SELECT dialout.reference_load('{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}')",
+        "SELECT dialout.reference_load('{}')",
         "SELECT dialout.entry_append(gen_random_uuid(), gen_random_uuid(), 'grant', now(), 9)",
-        "SELECT dialout.pool_open(gen_random_uuid(), 'UTC', now())",
+        "SELECT dialout.benefits_recount(gen_random_uuid(), 'audio_conferencing', now())",
         "SELECT dialout.parts_void(gen_random_uuid(), gen_random_uuid(), now(), 'void')",
         "SELECT dialout.parts_settle(gen_random_uuid(), gen_random_uuid(), 1, now())",
         "SELECT dialout.sources_lock(gen_random_uuid(), '{}')",

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -11,11 +12,11 @@ import asyncpg
 import pytest
 
 from gateway import db
-from gateway.core.policy import SourceKind
+from gateway.core.facts import SourceKind
 from gateway.lab.postgres import Postgres
-from gateway.ledger import Ledger, LedgerUnavailable, RequestOutcome
+from gateway.ledger import Ledger, LedgerUnavailable, Provisioning, RequestOutcome
 from tests.ledger.conftest import processes, settings
-from tests.ledger.world import NOON, ORGANIZER, POOL, World
+from tests.ledger.world import NOON, POOL, World
 
 BLOCKED = """
     FROM pg_stat_activity
@@ -82,7 +83,7 @@ async def test_no_call_waits_longer_than_its_deadline(
         await owner.execute("SELECT FROM dialout.tenant FOR UPDATE")
 
         with pytest.raises(LedgerUnavailable):
-            await World(ledger=hasty, tenant_id=world.tenant_id, rate=world.rate).reserve()
+            await replace(world, ledger=hasty).reserve()
 
     assert (await world.reserve(None, POOL))[0] is RequestOutcome.RESERVED
 
@@ -92,7 +93,7 @@ async def test_a_server_that_dies_and_comes_back(own_server: Postgres, own_direc
     dsn = await own_server.create_database("dies")
     await db.migrate(settings(dsn))
     async with db.pool(settings(dsn)) as pool:
-        world = await World.create(Ledger(pool))
+        world = await World.create(Ledger(pool), Provisioning(pool))
         await world.add_licence()
         await world.reserve(None, POOL)
 
@@ -138,13 +139,13 @@ async def test_a_database_without_the_schema_is_away(server: Postgres) -> None:
     await server.drop_database(name)
 
 
-async def test_a_closed_pool_is_away(dsn: str) -> None:
+async def test_a_closed_pool_is_away(dsn: str, world: World) -> None:
     """During shutdown, steps that are still running get the error that they know."""
     async with db.pool(settings(dsn)) as pool:
         ledger = Ledger(pool)
 
     with pytest.raises(LedgerUnavailable):
-        await ledger.organizer_facts(uuid4(), ORGANIZER, None, NOON)
+        await ledger.organizer_facts(world.request(), NOON)
 
 
 async def test_an_error_of_ours_is_not_an_absence(world: World) -> None:

@@ -1,5 +1,6 @@
-"""A tenant to test on: small words for what the tests need, all said through the ledger."""
+"""A tenant to test on: small words for what the tests need, all said as the gateway says it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Self
@@ -8,28 +9,29 @@ from uuid import UUID, uuid4
 from gateway.core.causes import Disposition
 from gateway.core.dial_out import DialOut, DialOutKind, DialOutRequest, Terms
 from gateway.core.e164 import E164, Destination, NumberKind, Region
+from gateway.core.facts import DialOutPermission, OrganizerId, Sku, SourceKind
 from gateway.core.key import DialOutKey
-from gateway.core.policy import DialOutPermission, OrganizerId, Sku, SourceKind
 from gateway.core.rating import Micros, Rate, Seconds
-from gateway.ledger import (
-    Balance,
+from gateway.core.waterfall import Source
+from gateway.ledger import Balance, Ledger, RequestOutcome, SettleOutcome, VoidOutcome
+from gateway.ledger.provisioning import Provisioning
+from gateway.ledger.provisioning_answers import (
+    Channel,
     CreditsOutcome,
     DeckRow,
-    Ledger,
     LicenceOutcome,
     OrganizerOutcome,
     RateDeckOutcome,
-    RequestOutcome,
-    SettleOutcome,
+    Segment,
     TenantOutcome,
-    VoidOutcome,
 )
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
+ACTOR = "test"
 YEAR_BEFORE = datetime(2025, 3, 10, tzinfo=UTC)
-POOL = (SourceKind.POOL,)
-CREDITS = (SourceKind.CREDITS,)
-POOL_THEN_CREDITS = (SourceKind.POOL, SourceKind.CREDITS)
+POOL = (Source(kind=SourceKind.POOL, benefit_id="standard_pool"),)
+CREDITS = (Source(kind=SourceKind.CREDITS),)
+POOL_THEN_CREDITS = (*POOL, *CREDITS)
 ORGANIZER = OrganizerId("ann@example.com")
 LONDON = Destination(e164=E164("+442079460123"), region=Region("GB"), kind=NumberKind.FIXED_LINE)
 TERMS = Terms(
@@ -52,68 +54,94 @@ class World:
     """One tenant in EUR with a deck that prices +44, and one organizer without licences."""
 
     ledger: Ledger
+    provisioning: Provisioning
     tenant_id: UUID
     rate: Rate
 
     @classmethod
-    async def create(cls, ledger: Ledger, *, time_zone: str = "UTC") -> Self:
+    async def create(
+        cls, ledger: Ledger, provisioning: Provisioning, *, time_zone: str = "UTC"
+    ) -> Self:
         """Make a tenant that nobody knew before."""
-        deck, deck_id = await ledger.rate_deck_put(
-            f"deck {uuid4()}", "EUR", [LONDON_ROW], YEAR_BEFORE
-        )
-        assert deck is RateDeckOutcome.PUT
+        deck = f"deck {uuid4()}"
         tenant_id = uuid4()
-        tenant = await ledger.tenant_create(
-            tenant_id, name="Acme", time_zone=time_zone, currency="EUR", rate_deck_id=deck_id
-        )
-        assert tenant is TenantOutcome.CREATED
+        async with provisioning.change(actor=ACTOR) as change:
+            put = await change.rate_deck_put(deck, "EUR", [LONDON_ROW], YEAR_BEFORE)
+            created = await change.tenant_create(
+                tenant_id, name="Acme", time_zone=time_zone, currency="EUR", rate_deck=deck
+            )
+        assert put is RateDeckOutcome.PUT
+        assert created is TenantOutcome.CREATED
+        [deck_id] = [each.deck_id for each in await provisioning.rate_decks() if each.name == deck]
         rate = Rate(
             deck_id=deck_id,
             prefix=LONDON_ROW.prefix,
+            regions=LONDON_ROW.regions,
             currency="EUR",
             price_micros=LONDON_ROW.price_micros,
             connect_fee_micros=LONDON_ROW.connect_fee_micros,
             initial_increment_seconds=LONDON_ROW.initial_increment_seconds,
             increment_seconds=LONDON_ROW.increment_seconds,
         )
-        world = cls(ledger=ledger, tenant_id=tenant_id, rate=rate)
+        world = cls(ledger=ledger, provisioning=provisioning, tenant_id=tenant_id, rate=rate)
         await world.add_organizer(ORGANIZER)
         return world
 
-    async def add_organizer(self, organizer_id: OrganizerId) -> None:
-        """Make a British organizer known who may call anywhere."""
-        outcome = await self.ledger.organizer_put(
-            self.tenant_id,
-            organizer_id,
-            display_name="Ann",
-            region=Region("GB"),
-            permission=DialOutPermission.ANY,
-        )
+    async def elsewhere(self) -> Self:
+        """Make another tenant beside this one."""
+        return await self.create(self.ledger, self.provisioning)
+
+    async def add_organizer(self, organizer_id: OrganizerId, *, region: str = "GB") -> None:
+        """Make an organizer known who may call anywhere."""
+        async with self.provisioning.change(actor=ACTOR) as change:
+            outcome = await change.organizer_put(
+                self.tenant_id,
+                organizer_id,
+                display_name="Ann",
+                region=Region(region),
+                permission=DialOutPermission.ANY,
+            )
         assert outcome is OrganizerOutcome.CREATED
 
     async def add_licence(
         self,
         organizer_id: OrganizerId = ORGANIZER,
         *,
+        sku: Sku = Sku.AUDIO_CONFERENCING,
         valid_from: datetime = YEAR_BEFORE,
         valid_to: datetime | None = None,
         at: datetime = NOON,
     ) -> None:
-        """Give an organizer Audio Conferencing: 3600 s a month in the pool."""
-        outcome = await self.ledger.licence_assign(
-            self.tenant_id,
-            organizer_id,
-            Sku.AUDIO_CONFERENCING,
-            valid_from=valid_from,
-            valid_to=valid_to,
-            at=at,
-        )
+        """Give an organizer a licence; Audio Conferencing brings 3600 s a month into the pool."""
+        async with self.provisioning.change(actor=ACTOR) as change:
+            outcome = await change.licence_assign(
+                self.tenant_id,
+                organizer_id,
+                sku,
+                valid_from=valid_from,
+                valid_to=valid_to,
+                channel=Channel.CSP,
+                segment=Segment.COMMERCIAL,
+                at=at,
+            )
         assert outcome is LicenceOutcome.ASSIGNED
 
     async def add_credits(self, micros: int) -> None:
         """Add bought funds."""
-        outcome = await self.ledger.credits_add(self.tenant_id, uuid4(), Micros(micros), NOON)
+        async with self.provisioning.change(actor=ACTOR) as change:
+            outcome = await change.credits_add(self.tenant_id, uuid4(), Micros(micros), NOON)
         assert outcome is CreditsOutcome.ADDED
+
+    async def update(self, *, suspended: bool = False, rate_deck: str | None = None) -> None:
+        """Suspend the tenant or not, and have a deck price its calls; None is no deck."""
+        async with self.provisioning.change(actor=ACTOR) as change:
+            await change.tenant_update(self.tenant_id, suspended=suspended, rate_deck=rate_deck)
+
+    async def put_deck(self, name: str, rows: Sequence[DeckRow], at: datetime) -> None:
+        """Make these rows the whole of a deck in EUR from then on."""
+        async with self.provisioning.change(actor=ACTOR) as change:
+            outcome = await change.rate_deck_put(name, "EUR", rows, at)
+        assert outcome is RateDeckOutcome.PUT
 
     def request(self) -> DialOutRequest:
         """Return a request with an id of its own."""
@@ -129,7 +157,7 @@ class World:
     async def reserve(
         self,
         request: DialOutRequest | None = None,
-        sources: tuple[SourceKind, ...] = POOL_THEN_CREDITS,
+        sources: tuple[Source, ...] = POOL_THEN_CREDITS,
         *,
         seconds: int = 1800,
         seconds_min: int = 60,
@@ -154,7 +182,7 @@ class World:
         )
 
     async def released(
-        self, sources: tuple[SourceKind, ...] = POOL_THEN_CREDITS, *, seconds: int = 1800
+        self, sources: tuple[Source, ...] = POOL_THEN_CREDITS, *, seconds: int = 1800
     ) -> DialOutKey:
         """Reserve a call that has passed the gate, and return its key."""
         outcome, dial_out = await self.reserve(

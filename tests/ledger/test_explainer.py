@@ -1,0 +1,304 @@
+"""Why: what a call would be answered, and what is on record, on a real database."""
+
+import asyncio
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+import pytest
+from typer.testing import CliRunner
+
+from gateway import db
+from gateway.admission import Admission
+from gateway.cli.main import cli
+from gateway.core.dial_out import DialOutKind, DialOutRequest
+from gateway.core.e164 import METADATA_VERSION, Region
+from gateway.core.explanation import Explanation
+from gateway.core.facts import Sku, SourceKind
+from gateway.core.key import DialOutKey
+from gateway.core.policy import Allow
+from gateway.core.reasons import REASON_TEXTS, Reason
+from gateway.explainer import Explainer, question
+from gateway.inquiry import Inquiry
+from gateway.ledger import Ledger
+from tests.ledger.world import LONDON_ROW, NOON, ORGANIZER, TERMS, YEAR_BEFORE, World
+
+NUMBERS = (
+    "020 7946 0123",
+    "+44 7700 900123",
+    "+254 20 2000000",
+    "+1 876 555 0123",
+    "+1 900 555 0123",
+    "112",
+    "12",
+)
+
+
+@pytest.fixture
+def inquiry(ledger: Ledger) -> Inquiry:
+    """What is asked before anything is decided."""
+    return Inquiry(ledger=ledger, toll_free_regions=frozenset({Region("GB")}))
+
+
+@pytest.fixture
+def explainer(ledger: Ledger, inquiry: Inquiry) -> Explainer:
+    """The explainer under test."""
+    return Explainer(ledger=ledger, inquiry=inquiry, terms=TERMS)
+
+
+@pytest.fixture
+def admission(ledger: Ledger, inquiry: Inquiry) -> Admission:
+    """What decides real calls, to compare with."""
+    return Admission(ledger=ledger, inquiry=inquiry, terms=TERMS)
+
+
+@pytest.fixture
+async def funded(world: World) -> World:
+    """A tenant whose organizer has minutes and credits, and whose deck prices Kenya, too."""
+    name = f"deck {uuid4()}"
+    rows = [LONDON_ROW, replace(LONDON_ROW, prefix="254"), replace(LONDON_ROW, prefix="1")]
+    await world.put_deck(name, rows, YEAR_BEFORE)
+    await world.update(rate_deck=name)
+    await world.add_licence()
+    await world.add_licence(sku=Sku.COMMUNICATIONS_CREDITS)
+    await world.add_credits(100_000)
+    return world
+
+
+def asked(world: World, number: str) -> DialOutRequest:
+    """Return a request for a number, with an id of its own."""
+    return question(
+        world.tenant_id,
+        organizer_id=ORGANIZER,
+        initiator_id=ORGANIZER,
+        kind=DialOutKind.ADD_PARTICIPANT,
+        conference_id="room-1",
+        number=number,
+    )
+
+
+async def test_a_rehearsal_answers_as_the_call_does(
+    funded: World, explainer: Explainer, admission: Admission
+) -> None:
+    """The same reason, the same seconds, the same sources: else nobody could rely on it."""
+    for number in (*NUMBERS, *NUMBERS):  # the second time with less in the sources
+        request = asked(funded, number)
+
+        rehearsed = await explainer.rehearsed(request, NOON)
+        _, dial_out = await admission.admit(request, at=NOON)
+        recorded = await explainer.recorded(request.key)
+
+        assert dial_out is not None
+        assert recorded is not None
+        assert rehearsed.reason == dial_out.reason
+        assert rehearsed == replace(recorded, is_reproduced=None)
+        assert recorded.is_reproduced
+
+
+async def test_a_rehearsal_leaves_nothing_behind(
+    funded: World, explainer: Explainer, owner: db.Connection
+) -> None:
+    """Nothing is reserved or recorded, no month is opened, and no lock is kept."""
+    counts = "SELECT count(*) FROM dialout."
+    tables = ("dial_out", "source", "entry", "reservation", "tenant_audit")
+    before = [await owner.fetchval(counts + table) for table in tables]
+
+    answers = [await explainer.rehearsed(asked(funded, number), NOON) for number in NUMBERS]
+
+    assert {answer.reason is None for answer in answers} == {True, False}
+    assert [await owner.fetchval(counts + table) for table in tables] == before
+    await owner.execute("SELECT FROM dialout.tenant FOR UPDATE NOWAIT")
+    assert await funded.ledger.check() == ()
+
+
+@pytest.mark.parametrize(
+    ("at", "payer"),
+    [
+        ("2018-05-15", SourceKind.PROMOTION),
+        ("2018-08-15", SourceKind.CREDITS),
+        ("2020-08-15", SourceKind.POOL),
+    ],
+)
+async def test_the_instant_decides_the_regime(
+    world: World, explainer: Explainer, at: str, payer: SourceKind
+) -> None:
+    """The same request on three days has three answers."""
+    since = datetime(2017, 1, 1, tzinfo=UTC)
+    name = f"deck {uuid4()}"
+    await world.put_deck(name, [LONDON_ROW], since)
+    await world.update(rate_deck=name)
+    await world.add_licence(valid_from=since)
+    await world.add_licence(sku=Sku.COMMUNICATIONS_CREDITS, valid_from=since)
+    await world.add_credits(1_000_000)
+    instant = datetime.fromisoformat(at).replace(tzinfo=UTC)
+
+    answer = await explainer.rehearsed(asked(world, "020 7946 0123"), instant)
+
+    assert answer.reason is None
+    assert next(each.kind for each in answer.sources if each.seconds) is payer
+
+
+async def test_each_source_is_told_with_its_numbers(funded: World, explainer: Explainer) -> None:
+    """What it had when it was asked, and what it gives."""
+    await funded.reserve(None, seconds=3000)
+
+    answer = await explainer.rehearsed(asked(funded, "020 7946 0123"), NOON)
+
+    pool, credits_ = answer.sources
+    assert (pool.granted, pool.reserved, pool.free, pool.seconds) == (3600, 3000, 600, 600)
+    assert (credits_.free, credits_.currency) == (100_000, "EUR")
+    assert answer.talk_seconds == pool.seconds + credits_.seconds
+
+
+async def test_a_refusal_says_what_would_make_it_pass(world: World, explainer: Explainer) -> None:
+    """Everything that is in the way, in order, and doing it does help."""
+    request = asked(world, "020 7946 0123")
+
+    refused = await explainer.rehearsed(request, NOON)
+    await world.add_licence()
+    passed = await explainer.rehearsed(request, NOON)
+
+    assert refused.reason is Reason.NO_AUDIO_CONFERENCING
+    assert refused.to_pass[0] == REASON_TEXTS[Reason.NO_AUDIO_CONFERENCING].remedy
+    assert (passed.reason, passed.to_pass) == (None, ())
+
+
+async def test_an_exhausted_source_is_told_with_its_remedy(
+    world: World, explainer: Explainer, admission: Admission
+) -> None:
+    """Policy allows it and the ledger refuses: the answer is the ledger's, with its numbers."""
+    await world.add_licence()
+    await world.reserve(None, seconds=3600)
+    request = asked(world, "020 7946 0123")
+
+    await admission.admit(request, at=NOON)
+    answer = await explainer.recorded(request.key)
+
+    assert answer is not None
+    assert answer.reason is Reason.POOL_EXHAUSTED
+    assert answer.to_pass == (REASON_TEXTS[Reason.POOL_EXHAUSTED].remedy,)
+    assert [(each.kind, each.free) for each in answer.sources] == [(SourceKind.POOL, 0)]
+
+
+async def test_an_unknown_tenant_is_explained_too(world: World, explainer: Explainer) -> None:
+    """There is nothing to look at beyond the first rule, and it says so."""
+    nowhere = replace(
+        asked(world, "020 7946 0123"), key=DialOutKey(tenant_id=uuid4(), dial_out_id=uuid4())
+    )
+
+    answer = await explainer.rehearsed(nowhere, NOON)
+
+    assert answer.reason is Reason.TENANT_UNKNOWN
+    assert answer.explanation is not None
+    assert list(answer.explanation.rules) == ["tenant_known"]
+    assert await explainer.recorded(nowhere.key) is None
+
+
+async def test_what_is_stored_is_the_whole_reasoning(
+    funded: World, explainer: Explainer, admission: Admission
+) -> None:
+    """Number, region, kind, metadata, rules, sources, deck and prefix: all in the record."""
+    request = asked(funded, "+254 20 2000000")
+    _, dial_out = await admission.admit(request, at=NOON)
+    assert dial_out is not None
+
+    stored = Explanation.parse(dial_out.explanation)
+
+    assert stored is not None
+    assert stored.metadata_version == METADATA_VERSION
+    assert stored.at == NOON
+    assert stored.facts.dialled.region == "KE"
+    assert stored.facts.destination is not None
+    assert stored.facts.destination.rate is not None
+    assert stored.facts.destination.rate.prefix == "254"
+    assert isinstance(stored.decision, Allow)
+    assert stored.again().text == dial_out.explanation
+
+
+# The command.
+
+
+@pytest.fixture
+def terminal(dsn: str, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
+    """A terminal at which somebody types who has the gateway's settings."""
+    monkeypatch.setenv("DIALOUT_DATABASE__DSN", dsn)
+    monkeypatch.setenv("DIALOUT_CALL__CALLER_ID", "+442079460999")
+    monkeypatch.setenv("COLUMNS", "200")
+    return CliRunner()
+
+
+async def typed(terminal: CliRunner, *words: str) -> tuple[int, str, str]:
+    """Run ``dialout explain`` and return its exit code and what it said."""
+    result = await asyncio.to_thread(terminal.invoke, cli, ["explain", *words])
+    return result.exit_code, result.stdout, result.stderr
+
+
+async def test_the_command_answers_as_a_call_would(funded: World, terminal: CliRunner) -> None:
+    """Exit 0 for allowed and 1 for refused, and the reason among the first words."""
+    allowed = await typed(terminal, "020 7946 0123", "--organizer", ORGANIZER)
+    refused = await typed(terminal, "+1 900 555 0123", "--organizer", ORGANIZER)
+    anonymous = await typed(
+        terminal, "020 7946 0123", "--organizer", ORGANIZER, "--anonymous", "--call-me"
+    )
+
+    assert allowed[0] == 0
+    assert "ALLOWED, 3600 s, paid by pool" in allowed[1]
+    assert refused[0] == 1
+    assert refused[1].startswith("REFUSED: number_kind_refused.")
+    assert "policy premium = credits" in refused[1]
+    assert "REFUSED: meeting_authenticated_only." in anonymous[1]
+
+
+async def test_the_command_prints_what_is_stored_byte_for_byte(
+    funded: World, terminal: CliRunner, admission: Admission
+) -> None:
+    """Twice the same bytes, and the tenant need not be named."""
+    request = asked(funded, "+254 20 2000000")
+    await admission.admit(request, at=NOON)
+    words = (str(request.key.dial_out_id), "--json")
+
+    first, second = await typed(terminal, *words), await typed(terminal, *words)
+
+    assert first == second
+    told = json.loads(first[1])
+    assert (told["answer"], told["is_reproduced"]) == ("allow", True)
+    assert told["explanation"]["facts"]["number"]["e164"] == "+254202000000"
+    assert {rule["rule"] for rule in told["explanation"]["rules"]} >= {"premium", "location"}
+
+
+async def test_a_name_that_two_tenants_have_must_be_told_apart(
+    funded: World, terminal: CliRunner
+) -> None:
+    """Guessing would explain somebody else's call."""
+    elsewhere = await funded.elsewhere()
+
+    both = await typed(terminal, "020 7946 0123", "--organizer", ORGANIZER)
+    one = await typed(
+        *(terminal, "020 7946 0123", "--organizer", ORGANIZER),
+        *("--tenant", str(elsewhere.tenant_id)),
+    )
+
+    assert both[0] == 2
+    assert "--tenant" in both[2]
+    assert "no_audio_conferencing" in one[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("020 7946 0123",), "--organizer"),
+        (("020 7946 0123", "--organizer", "nobody"), "no organizer nobody"),
+        ((str(UUID(int=1)),), "no dial-out"),
+        (("1", "--organizer", "a", "--at", "soon"), "--at soon"),
+        (("1", "--organizer", "a", "--anonymous", "--initiator", "b"), "exclude"),
+    ],
+)
+async def test_what_cannot_be_explained_says_why(
+    funded: World, terminal: CliRunner, words: tuple[str, ...], said: str
+) -> None:
+    """Exit 2, one line, and what to do; never a traceback."""
+    code, output, errors = await typed(terminal, *words)
+
+    assert (code, output) == (2, "")
+    assert said in errors
