@@ -13,8 +13,10 @@ GRANT USAGE ON SCHEMA dialout TO dialout_gateway, dialout_provisioner;
 
 GRANT EXECUTE ON FUNCTION
 dialout.answered,
+dialout.charge_micros,
 dialout.claim,
 dialout.destination_facts,
+dialout.div_ceil,
 dialout.ledger_check,
 dialout.organizer_facts,
 dialout.organizer_tenants,
@@ -47,6 +49,7 @@ dialout.prefix_remove,
 dialout.purchase_add,
 dialout.rate_deck_put,
 dialout.tenant_create,
+dialout.tenant_lock,
 dialout.tenant_update
 TO dialout_provisioner;
 GRANT SELECT ON

@@ -46,6 +46,7 @@ from gateway.ledger.provisioning_answers import (
     TenantOutcome,
     TenantUpdateOutcome,
 )
+from gateway.ledger.rows import Row
 from gateway.ledger.session import Session, Transaction
 
 ROWS_A_PAGE: Final = 1000
@@ -70,6 +71,11 @@ _TENANT_UPDATE: Final = """
             coalesce((SELECT d.deck_id FROM dialout.rate_deck_list AS d WHERE d.name = $3), 0)
         END
     )
+"""
+_TENANT: Final = "SELECT * FROM dialout.tenant_list WHERE tenant_id = $1"
+_POLICY: Final = """
+    SELECT (to_jsonb(p) - 'tenant_id')::text AS choices
+    FROM dialout.policy_list AS p WHERE p.tenant_id = $1
 """
 _TENANTS: Final = """
     SELECT * FROM dialout.tenant_list
@@ -151,6 +157,17 @@ class Change:
         return TenantOutcome(
             await self._outcome(_TENANT_CREATE, tenant_id, name, time_zone, currency, rate_deck)
         )
+
+    async def tenant_locked(self, tenant_id: UUID) -> Tenant | None:
+        """Return a tenant as it is, and keep others from changing it until this change is left."""
+        await self._outcome("SELECT dialout.tenant_lock($1)", tenant_id)
+        found = await self._transaction.fetch(_TENANT, tenant_id)
+        return TypeAdapter(Tenant).validate_python(dict(found[0])) if found else None
+
+    async def policy_locked(self, tenant_id: UUID) -> Choices | None:
+        """Return a tenant's choices, and keep others from changing them likewise."""
+        await self._outcome("SELECT dialout.tenant_lock($1)", tenant_id)
+        return _choices(await self._transaction.fetch(_POLICY, tenant_id))
 
     async def tenant_update(
         self, tenant_id: UUID, *, suspended: bool, rate_deck: str | None
@@ -365,9 +382,7 @@ class Provisioning:
 
     async def tenant(self, tenant_id: UUID) -> Tenant | None:
         """Return one tenant."""
-        found = await self._list(
-            Tenant, "SELECT * FROM dialout.tenant_list WHERE tenant_id = $1", tenant_id
-        )
+        found = await self._list(Tenant, _TENANT, tenant_id)
         return found[0] if found else None
 
     async def tenants(
@@ -415,14 +430,7 @@ class Provisioning:
 
     async def policy(self, tenant_id: UUID) -> Choices | None:
         """Return a tenant's choices."""
-        found = await self._session.fetch(
-            """
-            SELECT (to_jsonb(p) - 'tenant_id')::text AS choices
-            FROM dialout.policy_list AS p WHERE p.tenant_id = $1
-            """,
-            tenant_id,
-        )
-        return _CHOICES.validate_json(found[0]["choices"]) if found else None
+        return _choices(await self._session.fetch(_POLICY, tenant_id))
 
     async def meetings(
         self, tenant_id: UUID, *, after: str | None = None, limit: int = ROWS_A_PAGE
@@ -466,6 +474,10 @@ class Provisioning:
     ) -> tuple[L, ...]:
         read = TypeAdapter(kind).validate_python
         return tuple(read(dict(row)) for row in await self._session.fetch(statement, *arguments))
+
+
+def _choices(found: list[Row]) -> Choices | None:
+    return _CHOICES.validate_json(found[0]["choices"]) if found else None
 
 
 def _regions_text(regions: frozenset[Region] | None) -> str | None:

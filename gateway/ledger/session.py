@@ -49,9 +49,13 @@ class Transaction:
 
     async def fetch_one(self, statement: LiteralString, *arguments: object) -> Row:
         """Return the only row that a statement gives."""
+        [row] = await self.fetch(statement, *arguments)
+        return row
+
+    async def fetch(self, statement: LiteralString, *arguments: object) -> list[Row]:
+        """Return the rows of one statement."""
         async with _bounded(self._call_seconds_max):
-            [row] = await _fetch(self._connection, statement, *arguments)
-            return row
+            return await _fetch(self._connection, statement, *arguments)
 
     async def begin(self) -> None:
         """Start."""

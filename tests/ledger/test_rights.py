@@ -22,8 +22,10 @@ PROVISIONER = "dialout_provisioner"
 FUNCTIONS = {
     GATEWAY: {
         "answered",
+        "charge_micros",
         "claim",
         "destination_facts",
+        "div_ceil",
         "ledger_check",
         "organizer_facts",
         "organizer_tenants",
@@ -48,6 +50,7 @@ FUNCTIONS = {
         "purchase_add",
         "rate_deck_put",
         "tenant_create",
+        "tenant_lock",
         "tenant_update",
     },
 }
@@ -58,8 +61,6 @@ STEPS = {
     "benefit_units",
     "benefits_recount",
     "benefits_recount_due",
-    "charge_micros",
-    "div_ceil",
     "entry_append",
     "fund",
     "instant_or",
