@@ -4,7 +4,7 @@ ARG DEBIAN_IMAGE=debian:sid-slim
 FROM ${DEBIAN_IMAGE}
 RUN apt-get update \
  && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
-      asterisk gettext-base \
+      asterisk asterisk-core-sounds-en-gsm gettext-base \
  && rm -rf /var/lib/apt/lists/*
 # What goes into these files appears in the log of the container; the call records are a volume.
 RUN ln -sf /dev/stdout /var/log/asterisk/messages.log \

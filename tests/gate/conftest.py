@@ -21,6 +21,14 @@ exten => dials,1,Goto(dialout-intercept,${FILTER(0-9+,${SOMEBODY_DIALS})},1)
 exten => anything,1,Goto(dialout-intercept,${SOMEBODY_DIALS},1)
 exten => releases,1,Goto(dialout-release,${SOMEBODY_RELEASES},1)
 exten => calls,1,Gosub(dialout-release,${SOMEBODY_RELEASES},1)
+exten => waits,1,Answer()
+ same => n,Set(CHANNEL(hangup_handler_push)=somebody-else,heard,1)
+ same => n,Goto(dialout-intercept,${FILTER(0-9+,${SOMEBODY_DIALS})},1)
+exten => _hears-.,1,Answer()
+ same => n,Set(DIALOUT_REASON=${FILTER(a-z_,${EXTEN:6})})
+ same => n,Gosub(dialout-prompt,${DIALOUT_REASON},1)
+ same => n,Goto(heard,1)
+exten => heard,1,UserEvent(DialoutHeard,Prompt: ${DIALOUT_REASON},PlaybackStatus: ${PLAYBACKSTATUS})
 """
 
 
