@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import ledger, post_dial_delay
+from bench import decision, explain, ledger, post_dial_delay
 from bench.figures import Figures
 from gateway import logs
 
@@ -19,6 +19,8 @@ async def _run(calls: int) -> dict[str, list[Figures]]:
     return {
         "post-dial delay": await post_dial_delay.measure(LAB, calls),
         "ledger": await ledger.measure(calls * 5),
+        "explain": await explain.measure(calls * 5),
+        "decision, pure": decision.measure(calls * 50),
     }
 
 
@@ -36,7 +38,7 @@ def main() -> None:
     for title, rows in results.items():
         table = Table("what", "n", "p50 ms", "p95 ms", "p99 ms", title=title)
         for row in rows:
-            table.add_row(row.name, str(row.count), *(f"{ms:.2f}" for ms in row.quantiles_ms))
+            table.add_row(row.name, str(row.count), *(f"{ms:.3f}" for ms in row.quantiles_ms))
         Console().print(table)
     direct, gated = results["post-dial delay"]
     print(f"the gate adds {gated.p50_ms - direct.p50_ms:.2f} ms at the median")

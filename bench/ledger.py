@@ -14,12 +14,13 @@ from bench.figures import Figures
 from gateway import db
 from gateway.core.dial_out import DialOutKind, DialOutRequest, Terms
 from gateway.core.e164 import E164, Destination, NumberKind, Region
+from gateway.core.facts import OrganizerId
 from gateway.core.key import DialOutKey
-from gateway.core.policy import OrganizerId, SourceKind
 from gateway.core.rating import Micros, Rate, Seconds
+from gateway.core.waterfall import CREDITS
 from gateway.lab.postgres import Postgres
 from gateway.lab.sample import create_sample_tenant
-from gateway.ledger import Claim, Ledger, RequestOutcome
+from gateway.ledger import Claim, Ledger, Provisioning, RequestOutcome
 from gateway.settings import DatabaseSettings
 
 CROWD = 20
@@ -27,6 +28,7 @@ LONDON = Destination(e164=E164("+442079460000"), region=Region("GB"), kind=Numbe
 RATE = Rate(
     deck_id=1,
     prefix="44",
+    regions=None,
     currency="USD",
     price_micros=Micros(1),
     connect_fee_micros=Micros(0),
@@ -50,7 +52,7 @@ async def measure(count: int) -> list[Figures]:
             await db.migrate(settings)
             async with db.pool(settings) as pool:
                 ledger = Ledger(pool)
-                tenant = (await create_sample_tenant(ledger)).tenant_id
+                tenant = (await create_sample_tenant(Provisioning(pool))).tenant_id
                 return [
                     figures
                     for at_once in (1, CROWD)
@@ -96,7 +98,7 @@ async def _reserve(ledger: Ledger, key: DialOutKey) -> None:
         number_typed="+442079460000",
     )
     outcome, _ = await ledger.reserve(
-        *(request, LONDON, (SourceKind.CREDITS,), RATE, TERMS, "{}", now),
+        *(request, LONDON, (CREDITS,), RATE, TERMS, "{}", now),
         now + timedelta(minutes=5),
     )
     assert outcome is RequestOutcome.RESERVED, outcome

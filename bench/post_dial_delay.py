@@ -20,7 +20,7 @@ from gateway.lab.asterisk import Asterisk
 from gateway.lab.sample import create_sample_tenant
 from gateway.lab.service import Service
 from gateway.lab.stack import Stack, stack
-from gateway.ledger import Ledger
+from gateway.ledger import Provisioning
 
 CALLS_PER_SECOND = 20
 OBSERVER = "observer"
@@ -35,7 +35,7 @@ async def measure(lab: Path, calls: int) -> list[Figures]:
     """Place ``calls`` calls of each kind; return the figures without the gate, then with it."""
     secret = secrets.token_hex(24)
     async with stack(lab, applications={OBSERVER: secret}) as parts, db.pool(parts.owner) as pool:
-        tenant = await create_sample_tenant(Ledger(pool))
+        tenant = await create_sample_tenant(Provisioning(pool))
         await parts.asterisk.cli(
             f"dialplan add extension {NUMBER},1,Dial,PJSIP/+{NUMBER}@dialout-trunk "
             f"into {DIRECT_CONTEXT}"
@@ -72,6 +72,7 @@ async def _place(
                 "tenant_id": tenant_hex,
                 "kind": "call_me",
                 "organizer_id": "alice",
+                "initiator_id": "alice",
                 "conference_id": "bench",
                 "number": f"+{NUMBER}",
             },

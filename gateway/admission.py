@@ -6,9 +6,11 @@ from uuid import UUID
 from weakref import WeakValueDictionary
 
 from gateway.core.dial_out import DialOut, DialOutRequest, Terms
-from gateway.core.e164 import Destination, read_number
-from gateway.core.explanation import explanation
-from gateway.core.policy import Allow, Deny, Facts, decide
+from gateway.core.e164 import METADATA_VERSION, Destination
+from gateway.core.explanation import explain
+from gateway.core.facts import known
+from gateway.core.policy import Allow, Deny
+from gateway.inquiry import Inquiry
 from gateway.ledger import Ledger, RequestOutcome
 
 UNCLAIMED_SECONDS_MAX = 30
@@ -23,8 +25,9 @@ any case; so they queue here, and leave the other connections to the other tenan
 class Admission:
     """Decides a request and has the ledger set aside what the call may cost."""
 
-    def __init__(self, *, ledger: Ledger, terms: Terms) -> None:
+    def __init__(self, *, ledger: Ledger, inquiry: Inquiry, terms: Terms) -> None:
         self._ledger = ledger
+        self._inquiry = inquiry
         self._terms = terms
         self._places: WeakValueDictionary[UUID, asyncio.Semaphore] = WeakValueDictionary()
 
@@ -52,40 +55,21 @@ class Admission:
     async def _admit(
         self, request: DialOutRequest, at: datetime, gate_uniqueid: str | None
     ) -> tuple[RequestOutcome, DialOut | None]:
-        facts = await self._facts(request, at)
-        decision = decide(facts)
-        because = explanation(facts, decision)
-        match decision:
+        facts = await self._inquiry.facts(request, at)
+        because = explain(facts, at=at, metadata_version=METADATA_VERSION)
+        match because.decision:
             case Deny(reason=reason):
                 number = facts.number if isinstance(facts.number, Destination) else None
-                return await self._ledger.refuse(request, number, reason, because, at)
+                return await self._ledger.refuse(request, number, reason, because.text, at)
             case Allow(sources=sources):
-                assert isinstance(facts.number, Destination), "no number, no permission"
-                assert facts.destination is not None, "no destination, no permission"
                 return await self._ledger.reserve(
                     request,
-                    facts.number,
+                    facts.dialled,
                     sources,
-                    facts.destination.rate,
+                    known(facts.destination).rate,
                     self._terms,
-                    because,
+                    because.text,
                     at,
                     at + timedelta(seconds=UNCLAIMED_SECONDS_MAX),
                     gate_uniqueid=gate_uniqueid,
                 )
-
-    async def _facts(self, request: DialOutRequest, at: datetime) -> Facts:
-        """Ask who is calling, read the digits as that person means them, ask what they cost."""
-        tenant_id = request.key.tenant_id
-        who = await self._ledger.organizer_facts(
-            tenant_id, request.organizer_id, request.initiator_id, at
-        )
-        if who.tenant is None or who.organizer is None:
-            return Facts(tenant=who.tenant, organizer=who.organizer, number=None, destination=None)
-        number = read_number(request.number_typed, who.initiator_region or who.organizer.region)
-        destination = None
-        if isinstance(number, Destination):
-            destination = await self._ledger.destination_facts(tenant_id, number, at)
-        return Facts(
-            tenant=who.tenant, organizer=who.organizer, number=number, destination=destination
-        )

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import signal
 import ssl
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 
 import structlog
@@ -13,16 +13,15 @@ import uvicorn
 from gateway import __version__, db
 from gateway.admission import Admission
 from gateway.ami import AmiClient
-from gateway.api import create_api
+from gateway.api import Administration, create_api
 from gateway.bridge import Bridge
-from gateway.core.dial_out import Terms
-from gateway.core.e164 import E164
-from gateway.core.rating import Seconds
 from gateway.dialer import Dialer
-from gateway.ledger import Ledger
+from gateway.explainer import Explainer
+from gateway.inquiry import Inquiry
+from gateway.ledger import Ledger, Provisioning
 from gateway.reaper import Reaper
 from gateway.reconcile import Reconciliation
-from gateway.settings import AmiSettings, CallSettings, Settings
+from gateway.settings import AdminSettings, AmiSettings, Settings
 from gateway.settlement import Settlement
 
 log = structlog.get_logger()
@@ -38,14 +37,21 @@ async def serve(settings: Settings) -> None:
     stop = asyncio.Event()
     for signal_ in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signal_, stop.set)
-    async with db.pool(settings.database) as pool:
+    async with (
+        db.pool(settings.database) as pool,
+        _administration(settings.admin) as administration,
+    ):
         ledger = Ledger(pool, call_seconds_max=settings.database.call_seconds_max)
         ami = _ami(settings.ami)
+        inquiry = Inquiry(
+            ledger=ledger,
+            toll_free_regions=settings.call.regions_served_toll_free(),
+        )
         settlement = Settlement(ami=ami, ledger=ledger, now=_now)
         dialer = Dialer(
             ami=ami,
             ledger=ledger,
-            admission=Admission(ledger=ledger, terms=_terms(settings.call)),
+            admission=Admission(ledger=ledger, inquiry=inquiry, terms=settings.call.terms()),
             settlement=settlement,
             now=_now,
         )
@@ -56,7 +62,12 @@ async def serve(settings: Settings) -> None:
             reconciliation=Reconciliation(ami=ami, ledger=ledger, dialer=dialer),
         )
         api = create_api(
-            dialer=dialer, ledger=ledger, readiness=bridge, token=settings.api.token_text()
+            dialer=dialer,
+            ledger=ledger,
+            explainer=Explainer(ledger=ledger, inquiry=inquiry, terms=settings.call.terms()),
+            readiness=bridge,
+            token=settings.api.token_text(),
+            administration=administration,
         )
         server = _Server(
             uvicorn.Config(
@@ -106,6 +117,18 @@ class _Server(uvicorn.Server):
         yield
 
 
+@contextlib.asynccontextmanager
+async def _administration(settings: AdminSettings) -> AsyncIterator[Administration | None]:
+    """Lend what provisions, on connections of its own, so that no call waits for it."""
+    token = settings.token_text()
+    if token is None:
+        yield None
+        return
+    async with db.pool(settings.database()) as pool:
+        provisioning = Provisioning(pool, call_seconds_max=settings.call_seconds_max)
+        yield Administration(provisioning=provisioning, token=token)
+
+
 def _now() -> datetime:
     return datetime.now(UTC)
 
@@ -124,12 +147,3 @@ def _tls(settings: AmiSettings) -> ssl.SSLContext | None:
     if not settings.tls:
         return None
     return ssl.create_default_context(cafile=settings.tls_ca_file)
-
-
-def _terms(settings: CallSettings) -> Terms:
-    return Terms(
-        talk_seconds_max=Seconds(settings.talk_seconds_max),
-        talk_seconds_min=Seconds(settings.talk_seconds_min),
-        ring_seconds=Seconds(settings.ring_seconds),
-        caller_id=E164(settings.caller_id),
-    )

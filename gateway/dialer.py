@@ -31,8 +31,8 @@ from gateway.ami import (
 from gateway.core.call import Call, CallEvent, CallState, Ending
 from gateway.core.causes import CAUSE_REFUSED, Disposition, is_answer
 from gateway.core.dial_out import DialOut, DialOutKind, DialOutRequest, DialOutState
+from gateway.core.facts import OrganizerId
 from gateway.core.key import DialOutKey
-from gateway.core.policy import OrganizerId
 from gateway.core.reasons import Reason
 from gateway.core.record import FAMILY, CallRecord
 from gateway.core.verdict import CAP_GRACE_SECONDS, Verdict
@@ -199,7 +199,7 @@ class Dialer:
         call = Call(key=key, gate_uniqueid=gate_uniqueid, witnessed=False)
         if dial_out.state is not DialOutState.RESERVED:
             call = call.released()
-        seconds = (dial_out.talk_seconds or 0) + (dial_out.ring_seconds or 0)
+        seconds = (dial_out.limit_seconds or 0) + (dial_out.ring_seconds or 0)
         live = self._track(call, seconds)
         if trunk_leg is not None and live.call.follows(CallEvent.DIAL_BEGIN):
             self._begin(live, trunk_leg)
@@ -353,7 +353,7 @@ class Dialer:
             visit=event.visit,
             uniqueid=event.uniqueid,
             destination=claim.destination,
-            talk_seconds=claim.talk_seconds,
+            limit_seconds=claim.limit_seconds,
             ring_seconds=claim.ring_seconds,
             caller_id=claim.caller_id,
         )

@@ -27,10 +27,15 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from gateway.core.dial_out import Terms
+from gateway.core.e164 import E164, Region
+from gateway.core.rating import Seconds
+
 CONFIG_VARIABLE = "DIALOUT_CONFIG"
 TOKEN_CHARS_MIN = 24
 
 Port = Annotated[int, Field(ge=1, le=65535)]
+RegionCode = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
 
 
 S = TypeVar("S", bound=BaseSettings)
@@ -64,6 +69,17 @@ def _readable(file: Path | None) -> Path | None:
     if file is not None:
         _from_file(None, file, "the file")
     return file
+
+
+def _dsn(dsn: SecretStr) -> SecretStr:
+    if not dsn.get_secret_value().startswith(("postgresql://", "postgres://")):
+        raise ValueError("must begin with postgresql://")
+    return dsn
+
+
+def _long_enough(token: SecretStr) -> None:
+    if len(token.get_secret_value()) < TOKEN_CHARS_MIN:
+        raise ValueError(f"token is shorter than {TOKEN_CHARS_MIN} characters")
 
 
 TextFile = Annotated[Path | None, AfterValidator(_readable)]
@@ -104,9 +120,7 @@ class DatabaseSettings(_Section):
     @field_validator("dsn")
     @classmethod
     def _is_dsn(cls, dsn: SecretStr) -> SecretStr:
-        if not dsn.get_secret_value().startswith(("postgresql://", "postgres://")):
-            raise ValueError("must begin with postgresql://")
-        return dsn
+        return _dsn(dsn)
 
     def password_text(self) -> str | None:
         """Return the password of the file; None leaves it to the DSN."""
@@ -127,8 +141,7 @@ class ApiSettings(_Section):
         token = _from_file(self.token, self.token_file, "token")
         if token is None:
             raise ValueError("token or token_file must be set")
-        if len(token.get_secret_value()) < TOKEN_CHARS_MIN:
-            raise ValueError(f"token is shorter than {TOKEN_CHARS_MIN} characters")
+        _long_enough(token)
         return self
 
     def token_text(self) -> str:
@@ -136,6 +149,50 @@ class ApiSettings(_Section):
         token = _from_file(self.token, self.token_file, "token")
         assert token is not None, "checked when the settings were read"
         return token.get_secret_value()
+
+
+class AdminSettings(_Section):
+    """Provisioning: a login of its own, which may do that and nothing of the calls' path.
+
+    Nothing is set where nobody provisions over HTTP or by command. The token opens the HTTP
+    routes; without one there are none.
+    """
+
+    dsn: SecretStr | None = None
+    password_file: TextFile = None
+    connections_max: int = Field(default=2, ge=2, le=20)
+    call_seconds_max: float = Field(default=10.0, gt=0, le=30)
+    token: SecretStr | None = None
+    token_file: TextFile = None
+
+    @field_validator("dsn")
+    @classmethod
+    def _is_dsn(cls, dsn: SecretStr | None) -> SecretStr | None:
+        return None if dsn is None else _dsn(dsn)
+
+    @model_validator(mode="after")
+    def _token(self) -> Self:
+        token = _from_file(self.token, self.token_file, "token")
+        if token is not None:
+            _long_enough(token)
+            if self.dsn is None:
+                raise ValueError("token is set and dsn is not: the routes have no database")
+        return self
+
+    def token_text(self) -> str | None:
+        """Return the token in clear, to compare a request's with; None: nothing is served."""
+        token = _from_file(self.token, self.token_file, "token")
+        return None if token is None else token.get_secret_value()
+
+    def database(self) -> DatabaseSettings:
+        """Return the way into the database. Only for settings that name one."""
+        assert self.dsn is not None, "checked when the settings were read"
+        return DatabaseSettings(
+            dsn=self.dsn,
+            password_file=self.password_file,
+            connections_max=self.connections_max,
+            call_seconds_max=self.call_seconds_max,
+        )
 
 
 class CallSettings(_Section):
@@ -147,12 +204,26 @@ class CallSettings(_Section):
     talk_seconds_max: int = Field(default=3600, ge=1, le=14_400)
     talk_seconds_min: int = Field(default=60, ge=1, le=14_400)
     ring_seconds: int = Field(default=45, ge=5, le=90)
+    toll_free_regions: frozenset[RegionCode] = frozenset()
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.talk_seconds_min > self.talk_seconds_max:
             raise ValueError("talk_seconds_min is larger than talk_seconds_max")
         return self
+
+    def terms(self) -> Terms:
+        """Return the bounds in the words of the core."""
+        return Terms(
+            talk_seconds_max=Seconds(self.talk_seconds_max),
+            talk_seconds_min=Seconds(self.talk_seconds_min),
+            ring_seconds=Seconds(self.ring_seconds),
+            caller_id=E164(self.caller_id),
+        )
+
+    def regions_served_toll_free(self) -> frozenset[Region]:
+        """Return the countries whose toll-free numbers the trunk reaches."""
+        return frozenset(map(Region, self.toll_free_regions))
 
 
 class LogSettings(_Section):
@@ -200,7 +271,14 @@ class Settings(_Sources):
     database: DatabaseSettings = Field(default_factory=_absent, validate_default=True)
     api: ApiSettings = Field(default_factory=_absent, validate_default=True)
     call: CallSettings = Field(default_factory=_absent, validate_default=True)
+    admin: AdminSettings = AdminSettings()
     log: LogSettings = LogSettings()
+
+    @model_validator(mode="after")
+    def _tokens_differ(self) -> Self:
+        if self.admin.token_text() == self.api.token_text():
+            raise ValueError("admin.token is api.token: whoever may call could provision")
+        return self
 
 
 class _DatabaseAlone(_Sources):
@@ -214,9 +292,36 @@ def read_settings() -> Settings:
     return _read(Settings, _unknown_variables())
 
 
+class _Deciding(_Sources):
+    model_config = SettingsConfigDict(extra="ignore")
+
+    database: DatabaseSettings = Field(default_factory=_absent, validate_default=True)
+    call: CallSettings = Field(default_factory=_absent, validate_default=True)
+
+
+def read_deciding_settings() -> tuple[DatabaseSettings, CallSettings]:
+    """Return the settings that a decision needs, for commands that place no call."""
+    settings = _read(_Deciding, [])
+    return settings.database, settings.call
+
+
 def read_database_settings() -> DatabaseSettings:
     """Return the database's settings alone, for commands that need neither Asterisk nor API."""
     return _read(_DatabaseAlone, []).database
+
+
+class _AdminAlone(_Sources):
+    model_config = SettingsConfigDict(extra="ignore")
+
+    admin: AdminSettings = AdminSettings()
+
+
+def read_admin_settings() -> AdminSettings:
+    """Return the provisioner's settings alone, for commands that only provision."""
+    settings = _read(_AdminAlone, []).admin
+    if settings.dsn is None:
+        raise SettingsError("admin.dsn (DIALOUT_ADMIN__DSN): must be set to provision")
+    return settings
 
 
 def _read(kind: type[S], faults: list[str]) -> S:
@@ -251,6 +356,8 @@ def _unknown_variables() -> list[str]:
 
 
 def _fault(path: tuple[int | str, ...], message: str) -> str:
+    if not path:
+        return message.removeprefix("Value error, ")
     parts = [str(part) for part in path]
     variable = "DIALOUT_" + "__".join(parts).upper()
     return f"{'.'.join(parts)} ({variable}): {message.removeprefix('Value error, ')}"

@@ -20,11 +20,12 @@ from gateway.lab.program import LabError
 from gateway.lab.sample import SampleTenant, create_sample_tenant
 from gateway.lab.service import Service
 from gateway.lab.stack import Stack, stack
-from gateway.ledger import Balance, Finding, Ledger
+from gateway.ledger import Balance, Finding, Ledger, Provisioning
 
 __all__ = ["LabError", "run_demo"]
 
 CONFERENCE = "weekly-meeting"
+INITIATOR = "guest@example.com"
 APPLICATION = "old-dialer"
 """An AMI application that used to dial by itself, and now goes through the intercept."""
 
@@ -121,7 +122,7 @@ async def run_demo(lab: Path) -> bool:
         db.pool(parts.owner) as pool,
     ):
         ledger = Ledger(pool)
-        tenant = await create_sample_tenant(ledger)
+        tenant = await create_sample_tenant(Provisioning(pool))
         options = {
             "DIALOUT_CALL__RING_SECONDS": str(RING_SECONDS),
             "DIALOUT_CALL__TALK_SECONDS_MAX": str(TALK_SECONDS_MAX),
@@ -168,6 +169,7 @@ async def _place(
                 "dial_out_id": str(dial_out_id),
                 "kind": "add_participant",
                 "organizer_id": scenario.organizer_id,
+                "initiator_id": INITIATOR,
                 "conference_id": CONFERENCE,
                 "number": scenario.number,
             },
@@ -202,6 +204,7 @@ async def _originate_past_us(
                 "DIALOUT_TENANT": str(tenant_id),
                 "DIALOUT_ID": str(dial_out_id),
                 "DIALOUT_ORGANIZER": scenario.organizer_id,
+                "DIALOUT_INITIATOR": INITIATOR,
                 "DIALOUT_CONFERENCE": CONFERENCE,
             },
             timeout_ms=15_000,

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 from gateway.core.e164 import Region
-from gateway.core.policy import DialOutPermission, OrganizerId, Sku
+from gateway.core.facts import DialOutPermission, OrganizerId, Sku
 from gateway.core.rating import Micros, Seconds
-from gateway.ledger import DeckRow, Ledger
+from gateway.ledger import Channel, DeckRow, Provisioning, Segment
 
 DECK = (
     ("1", 13_000),
@@ -34,32 +34,40 @@ class SampleTenant:
     tenant_id: UUID
 
 
-async def create_sample_tenant(ledger: Ledger) -> SampleTenant:
+async def create_sample_tenant(provisioning: Provisioning) -> SampleTenant:
     """Make a tenant with everything that a call needs; each one is a new one."""
     tenant_id = uuid4()
     now = datetime.now(UTC)
-    _, deck_id = await ledger.rate_deck_put("sample", "USD", _deck(), now)
-    await ledger.tenant_create(
-        tenant_id,
-        name="Sample Ltd",
-        time_zone="Europe/London",
-        currency="USD",
-        rate_deck_id=deck_id,
-    )
-    for name, region, permission, licences in ORGANIZERS:
-        organizer_id = OrganizerId(name)
-        await ledger.organizer_put(
+    async with provisioning.change(actor="demo") as change:
+        await change.rate_deck_put("sample", "USD", _deck(), now)
+        await change.tenant_create(
             tenant_id,
-            organizer_id,
-            display_name=name.title(),
-            region=Region(region),
-            permission=permission,
+            name="Sample Ltd",
+            time_zone="Europe/London",
+            currency="USD",
+            rate_deck="sample",
         )
-        for sku in licences:
-            await ledger.licence_assign(
-                tenant_id, organizer_id, sku, valid_from=now, valid_to=None, at=now
+        for name, region, permission, licences in ORGANIZERS:
+            organizer_id = OrganizerId(name)
+            await change.organizer_put(
+                tenant_id,
+                organizer_id,
+                display_name=name.title(),
+                region=Region(region),
+                permission=permission,
             )
-    await ledger.credits_add(tenant_id, uuid4(), CREDITS, now)
+            for sku in licences:
+                await change.licence_assign(
+                    tenant_id,
+                    organizer_id,
+                    sku,
+                    valid_from=now,
+                    valid_to=None,
+                    channel=Channel.WEB_DIRECT,
+                    segment=Segment.COMMERCIAL,
+                    at=now,
+                )
+        await change.credits_add(tenant_id, uuid4(), CREDITS, now)
     return SampleTenant(tenant_id=tenant_id)
 
 
@@ -67,6 +75,7 @@ def _deck() -> tuple[DeckRow, ...]:
     return tuple(
         DeckRow(
             prefix=prefix,
+            regions=None,
             price_micros=Micros(price),
             connect_fee_micros=Micros(0),
             initial_increment_seconds=Seconds(60),

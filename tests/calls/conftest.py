@@ -10,7 +10,7 @@ import pytest_asyncio
 from gateway import db
 from gateway.lab.service import Service
 from gateway.lab.stack import Stack, stack
-from gateway.ledger import Ledger
+from gateway.ledger import Ledger, Provisioning
 from tests.calls.meeting import Meeting
 
 LAB = Path(__file__).resolve().parents[2] / ".lab"
@@ -38,6 +38,13 @@ async def ledger(parts: Stack) -> AsyncIterator[Ledger]:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def provisioning(parts: Stack) -> AsyncIterator[Provisioning]:
+    """Provisioning with all rights."""
+    async with db.pool(parts.owner) as pool:
+        yield Provisioning(pool, call_seconds_max=20.0)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def service(parts: Stack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Service]:
     """The gateway, as operators run it."""
     output = tmp_path_factory.mktemp("service") / "gateway.log"
@@ -55,6 +62,8 @@ async def client(service: Service) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def meeting(client: httpx.AsyncClient, ledger: Ledger, parts: Stack) -> Meeting:
+async def meeting(
+    client: httpx.AsyncClient, ledger: Ledger, provisioning: Provisioning, parts: Stack
+) -> Meeting:
     """A meeting of a new tenant with an hour of minutes and no credits."""
-    return await Meeting.create(client, ledger, parts.carrier)
+    return await Meeting.create(client, ledger, provisioning, parts.carrier)

@@ -12,11 +12,20 @@ import httpx
 
 from gateway.core.dial_out import DialOutKind, DialOutRequest, Terms
 from gateway.core.e164 import E164, Destination, NumberKind, Region
+from gateway.core.facts import DialOutPermission, OrganizerId, Sku, SourceKind
 from gateway.core.key import DialOutKey
-from gateway.core.policy import DialOutPermission, OrganizerId, Sku, SourceKind
 from gateway.core.rating import Micros, Seconds
+from gateway.core.waterfall import Source
 from gateway.lab.carrier import Carrier
-from gateway.ledger import Balance, DeckRow, Ledger, RequestOutcome
+from gateway.ledger import (
+    Balance,
+    Channel,
+    DeckRow,
+    Ledger,
+    Provisioning,
+    RequestOutcome,
+    Segment,
+)
 
 Answer = dict[str, Any]
 
@@ -38,6 +47,7 @@ def by_second(prefix: str) -> DeckRow:
     """Return a price of one cent a second."""
     return DeckRow(
         prefix=prefix,
+        regions=None,
         price_micros=Micros(600_000),
         connect_fee_micros=Micros(0),
         initial_increment_seconds=Seconds(1),
@@ -51,57 +61,79 @@ class Meeting:
 
     client: httpx.AsyncClient
     ledger: Ledger
+    provisioning: Provisioning
     carrier: Carrier
     tenant_id: UUID
 
     @classmethod
-    async def create(cls, client: httpx.AsyncClient, ledger: Ledger, carrier: Carrier) -> "Meeting":
+    async def create(
+        cls,
+        client: httpx.AsyncClient,
+        ledger: Ledger,
+        provisioning: Provisioning,
+        carrier: Carrier,
+    ) -> "Meeting":
         """Make a tenant with one organizer, whose deck charges by the second, one cent each."""
         tenant_id = uuid4()
-        now = datetime.now(UTC)
-        _, deck_id = await ledger.rate_deck_put(
-            "by-second", "USD", (by_second("254"), by_second("44")), now
+        async with provisioning.change(actor="test") as change:
+            await change.rate_deck_put(
+                "by-second", "USD", (by_second("254"), by_second("44")), datetime.now(UTC)
+            )
+            await change.tenant_create(
+                tenant_id,
+                name=f"tenant {tenant_id}",
+                time_zone="UTC",
+                currency="USD",
+                rate_deck="by-second",
+            )
+        meeting = cls(
+            client=client,
+            ledger=ledger,
+            provisioning=provisioning,
+            carrier=carrier,
+            tenant_id=tenant_id,
         )
-        await ledger.tenant_create(
-            tenant_id,
-            name=f"tenant {tenant_id}",
-            time_zone="UTC",
-            currency="USD",
-            rate_deck_id=deck_id,
-        )
-        meeting = cls(client=client, ledger=ledger, carrier=carrier, tenant_id=tenant_id)
         await meeting.add_organizer(ORGANIZER)
         await meeting.license(ORGANIZER, Sku.AUDIO_CONFERENCING)
         return meeting
+
+    async def another(self) -> "Meeting":
+        """Return the meeting of another tenant, beside this one."""
+        return await Meeting.create(self.client, self.ledger, self.provisioning, self.carrier)
 
     async def add_organizer(
         self, organizer_id: str, permission: DialOutPermission = DialOutPermission.ANY
     ) -> None:
         """Make an organizer in Great Britain known."""
-        await self.ledger.organizer_put(
-            self.tenant_id,
-            OrganizerId(organizer_id),
-            display_name=organizer_id,
-            region=Region("GB"),
-            permission=permission,
-        )
+        async with self.provisioning.change(actor="test") as change:
+            await change.organizer_put(
+                self.tenant_id,
+                OrganizerId(organizer_id),
+                display_name=organizer_id,
+                region=Region("GB"),
+                permission=permission,
+            )
 
     async def license(self, organizer_id: str, sku: Sku) -> None:
         """Give an organizer a licence that counts from a moment ago."""
         now = datetime.now(UTC)
-        await self.ledger.licence_assign(
-            self.tenant_id,
-            OrganizerId(organizer_id),
-            sku,
-            valid_from=now - timedelta(seconds=1),
-            valid_to=None,
-            at=now,
-        )
+        async with self.provisioning.change(actor="test") as change:
+            await change.licence_assign(
+                self.tenant_id,
+                OrganizerId(organizer_id),
+                sku,
+                valid_from=now - timedelta(seconds=1),
+                valid_to=None,
+                channel=Channel.CSP,
+                segment=Segment.COMMERCIAL,
+                at=now,
+            )
 
     async def buy_credits(self, micros: int) -> None:
         """Give the tenant credits, and the organizer the right to use them."""
         await self.license(ORGANIZER, Sku.COMMUNICATIONS_CREDITS)
-        await self.ledger.credits_add(self.tenant_id, uuid4(), Micros(micros), datetime.now(UTC))
+        async with self.provisioning.change(actor="test") as change:
+            await change.credits_add(self.tenant_id, uuid4(), Micros(micros), datetime.now(UTC))
 
     async def set_aside_of_pool(self, seconds: int) -> None:
         """Reserve some of the pool for a call that is never placed."""
@@ -118,7 +150,7 @@ class Meeting:
             Destination(
                 e164=E164("+442079460000"), region=Region("GB"), kind=NumberKind.FIXED_LINE
             ),
-            (SourceKind.POOL,),
+            (Source(kind=SourceKind.POOL, benefit_id="standard_pool"),),
             None,
             Terms(
                 talk_seconds_max=Seconds(seconds),
@@ -139,6 +171,7 @@ class Meeting:
             "tenant_id": str(self.tenant_id),
             "kind": "add_participant",
             "organizer_id": ORGANIZER,
+            "initiator_id": "guest@example.com",
             "conference_id": "room",
             "number": number,
             **fields,

@@ -6,6 +6,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from gateway.core.reasons import Reason
 from tests.calls.meeting import Meeting, london
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -113,7 +114,7 @@ async def test_the_health_checks_need_no_token(meeting: Meeting) -> None:
 
 async def test_what_does_not_exist_is_404(meeting: Meeting) -> None:
     """For reading and for cancelling, and another tenant's dial-out does not exist."""
-    other = await Meeting.create(meeting.client, meeting.ledger, meeting.carrier)
+    other = await meeting.another()
     placed = await meeting.place(london("21"))
     foreign = other.path(placed["dial_out_id"])
 
@@ -140,3 +141,64 @@ async def test_the_description_names_every_answer(meeting: Meeting) -> None:
     assert {"201", "401", "403", "409", "422", "503"} <= set(post["responses"])
     reasons = document["components"]["schemas"]["Reason"]["enum"]
     assert "pool_exhausted" in reasons
+
+
+async def test_the_description_has_every_reason(meeting: Meeting) -> None:
+    """A client that is generated from it knows each refusal by name, and no other."""
+    document = (await meeting.client.get("/openapi.json")).json()
+
+    assert document["components"]["schemas"]["Reason"]["enum"] == list(Reason)
+
+
+async def test_why_is_told_over_http_before_and_after(meeting: Meeting) -> None:
+    """The same answer before the call as after it, and nothing is dialled for the asking."""
+    number = "+1 900 555 0123"
+    question = {
+        "tenant_id": str(meeting.tenant_id),
+        "organizer_id": "alice",
+        "initiator_id": "guest@example.com",
+        "number": number,
+    }
+
+    before = await meeting.client.post("/v1/explanations", json=question)
+    refused = await meeting.post(number)
+    dial_out_id = refused.json()["dial_out_id"]
+    path = f"/v1/dial-outs/{dial_out_id}/explanation?tenant_id={meeting.tenant_id}"
+    after = await meeting.client.get(path)
+
+    assert (before.status_code, refused.status_code, after.status_code) == (200, 403, 200)
+    assert before.json()["reason"] == after.json()["reason"] == refused.json()["reason"]
+    assert before.json()["to_pass"] == after.json()["to_pass"]
+    assert after.json()["is_reproduced"] is True
+    assert meeting.invites("+19005550123") == 0
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("organizer_id", "a b"),
+        ("number", "+44\r\n20"),
+        ("at", "soon"),
+        ("at", "2026-01-01T00:00:00"),
+        ("kind", "intercept"),
+        ("what", "?"),
+    ],
+)
+async def test_a_question_that_is_none_is_named(meeting: Meeting, field: str, value: str) -> None:
+    """422 and the field, as for a call."""
+    question = {"tenant_id": str(meeting.tenant_id), "organizer_id": "alice", "number": "1"}
+
+    response = await meeting.client.post("/v1/explanations", json={**question, field: value})
+
+    assert response.status_code == 422
+    assert response.json()["detail"][0]["loc"][-1] == field
+
+
+async def test_nobody_is_told_why_of_what_is_not_there(meeting: Meeting) -> None:
+    """404, and 401 without the token."""
+    path = f"/v1/dial-outs/{uuid4()}/explanation?tenant_id={meeting.tenant_id}"
+
+    assert (await meeting.client.get(path)).json()["reason"] == "dial_out_unknown"
+    async with httpx.AsyncClient(base_url=meeting.client.base_url) as stranger:
+        assert (await stranger.get(path)).status_code == 401
+        assert (await stranger.post("/v1/explanations", json={})).status_code == 401

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from gateway.core.policy import DialOutPermission, Sku
+from gateway.core.facts import DialOutPermission, Sku
 from gateway.lab.service import CALLER_ID
 from tests.calls.meeting import Meeting, london, nairobi
 
@@ -232,7 +232,7 @@ async def test_one_id_for_two_calls_is_a_conflict(meeting: Meeting) -> None:
 
 async def test_two_tenants_may_choose_the_same_id(meeting: Meeting) -> None:
     """An id belongs to its tenant: both calls are made, and each is its own."""
-    other = await Meeting.create(meeting.client, meeting.ledger, meeting.carrier)
+    other = await meeting.another()
     dial_out_id = str(uuid4())
     numbers = london("22"), london("22")
 
@@ -257,7 +257,7 @@ async def test_refusals_reach_no_carrier(meeting: Meeting) -> None:
     assert await meeting.refused("12") == "number_invalid"
     assert await meeting.refused("999") == "emergency_or_short_code"
     assert await meeting.refused("+19005550123") == "number_kind_refused"
-    assert await meeting.refused(nairobi("22")) == "no_credits_licence"
+    assert await meeting.refused(nairobi("22")) == "not_covered"
     assert await meeting.refused(london("22"), tenant_id=str(uuid4())) == "tenant_unknown"
 
     placed = await meeting.place(london("22"))

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from gateway.core.policy import Sku
+from gateway.core.facts import Sku
 from gateway.lab.stack import Stack
 from tests.calls.conftest import APPLICATION, APPLICATION_SECRET
 from tests.calls.meeting import ORGANIZER, Meeting, london
@@ -28,6 +28,7 @@ async def old_dialer(parts: Stack) -> AsyncIterator[AmiSocket]:
 async def originate(application: AmiSocket, number: str, **variables: str) -> Message:
     """Originate to the intercept; return how the channel that dialled was hung up."""
     name = uuid4().hex
+    variables = {"initiator": "guest@example.com", **variables}
     answer = await application.send(
         ("Action", "Originate"),
         ("Channel", f"Local/{number}@dialout-intercept/n"),

@@ -16,7 +16,7 @@ import pytest_asyncio
 from gateway import db
 from gateway.lab.service import Service
 from gateway.lab.stack import Stack, stack
-from gateway.ledger import Ledger
+from gateway.ledger import Ledger, Provisioning
 from tests.calls.conftest import APPLICATION, APPLICATION_SECRET, LAB, OPTIONS
 from tests.calls.meeting import ORGANIZER, Meeting, london
 from tests.calls.test_intercept import originate
@@ -90,7 +90,12 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
             parts.asterisk.host, parts.asterisk.ami_port, APPLICATION, APPLICATION_SECRET
         ) as witness,
     ):
-        meeting = await Meeting.create(client, Ledger(pool, call_seconds_max=20.0), parts.carrier)
+        meeting = await Meeting.create(
+            client,
+            Ledger(pool, call_seconds_max=20.0),
+            Provisioning(pool, call_seconds_max=20.0),
+            parts.carrier,
+        )
         yield Site(parts=parts, service=service, meeting=meeting, witness=witness)
 
 
@@ -310,7 +315,7 @@ async def test_a_call_that_rang_at_the_restart_is_seen_to_be_answered(site: Site
 
 async def test_a_tenant_that_is_stuck_keeps_nobody_else_waiting(site: Site) -> None:
     """A forgotten transaction on one tenant's row costs that tenant 503s, the others nothing."""
-    other = await Meeting.create(site.meeting.client, site.meeting.ledger, site.parts.carrier)
+    other = await site.meeting.another()
     owner = await asyncpg.connect(site.parts.owner.dsn.get_secret_value())
     try:
         async with owner.transaction():

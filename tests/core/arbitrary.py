@@ -6,8 +6,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from gateway.core.choices import Choices, MeetingPermission, Opening, PoolBasis, Stance
-from gateway.core.e164 import E164, Destination, NumberKind, NumberRefusal, Region
+from gateway.core.e164 import E164, ORDINARY_KINDS, Destination, NumberKind, NumberRefusal, Region
 from gateway.core.facts import (
+    ZONE_A,
     AskerRole,
     Benefit,
     Blocks,
@@ -30,7 +31,7 @@ deterministic = settings(derandomize=True, database=None, deadline=None, max_exa
 
 countries = st.sampled_from([Region(code) for code in ("US", "CA", "PR", "GB", "KE")])
 regions = countries | st.sampled_from([Region("001"), Region("ZZ")])
-zones = st.sampled_from(["zone_a", "zone_b"])
+zones = st.sampled_from([ZONE_A, ZONE_A, "zone_b"])
 prefixes = st.integers(1, 10**15 - 1).map(str)
 texts = st.text(max_size=20)
 
@@ -59,7 +60,7 @@ benefits = st.lists(
         Benefit,
         benefit_id=texts,
         kind=st.sampled_from([SourceKind.PROMOTION, SourceKind.ADDON, SourceKind.POOL]),
-        sku=st.sampled_from(Sku),
+        sku=st.sampled_from([Sku.AUDIO_CONFERENCING, *Sku]),
         zone=st.none() | zones,
     ),
     max_size=5,
@@ -94,8 +95,7 @@ numbers = st.builds(
     Destination,
     e164=st.integers(10**6, 10**15 - 1).map(lambda digits: E164(f"+{digits}")),
     region=regions,
-    kind=st.sampled_from(NumberKind)
-    | st.sampled_from([NumberKind.FIXED_LINE, NumberKind.MOBILE, NumberKind.VOIP]),
+    kind=st.sampled_from([*NumberKind, *ORDINARY_KINDS, *ORDINARY_KINDS]),
 )
 
 no_numbers = st.builds(
@@ -154,6 +154,7 @@ def past_every_rule(draw: st.DrawFn) -> Facts:
     subject = draw(of_a_number())
     tenant, organizer = known(subject.tenant), known(subject.organizer)
     conferencing = draw(st.sampled_from([Sku.AUDIO_CONFERENCING, Sku.AUDIO_CONFERENCING_PPM]))
+    more = draw(st.sampled_from([frozenset(), frozenset(Sku) - {Sku.AUDIO_CONFERENCING_PPM}]))
     return replace(
         subject,
         tenant=replace(
@@ -169,12 +170,13 @@ def past_every_rule(draw: st.DrawFn) -> Facts:
         organizer=replace(
             organizer,
             permission=DialOutPermission.ANY,
-            licences=organizer.licences | {conferencing},
+            licences=organizer.licences | {conferencing} | more,
             dial_out_disabled=False,
         ),
         meeting=replace(known(subject.meeting), permission=MeetingPermission.EVERYONE),
         destination=replace(
             known(subject.destination),
+            zones=frozenset({ZONE_A}),
             blocks=Blocks(),
             rate_regions=frozenset({subject.dialled.region}),
             rate_is_exact=True,

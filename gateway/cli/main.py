@@ -2,10 +2,8 @@
 
 import asyncio
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, NoReturn, TypeVar
+from typing import Annotated
 from uuid import UUID
 
 import typer
@@ -15,12 +13,27 @@ from rich.table import Table
 
 from gateway import __version__, app, db, logs
 from gateway.ami import AmiLoginRefused
-from gateway.ledger import Finding, Ledger, LedgerUnavailable
-from gateway.settings import (
-    SettingsError,
-    read_database_settings,
-    read_settings,
+from gateway.cli.audit import audit_cli
+from gateway.cli.credits import credits_cli
+from gateway.cli.explain import explain
+from gateway.cli.licences import licence_cli
+from gateway.cli.meetings import meeting_cli
+from gateway.cli.organizers import organizer_cli
+from gateway.cli.policies import policy_cli
+from gateway.cli.prefixes import block_cli
+from gateway.cli.rate_decks import deck_cli
+from gateway.cli.replay import replay
+from gateway.cli.tenants import tenant_cli
+from gateway.cli.terminal import (
+    EXIT_FINDINGS,
+    JsonOption,
+    TenantOption,
+    fail,
+    messages,
+    read,
 )
+from gateway.ledger import Finding, Ledger, LedgerUnavailable
+from gateway.settings import read_database_settings, read_settings
 
 cli = typer.Typer(
     name="dialout",
@@ -31,14 +44,18 @@ cli = typer.Typer(
 )
 ledger_cli = typer.Typer(help="Look at the ledger and prove it.", no_args_is_help=True)
 cli.add_typer(ledger_cli, name="ledger")
+cli.add_typer(tenant_cli, name="tenant")
+cli.add_typer(organizer_cli, name="organizer")
+cli.add_typer(licence_cli, name="licence")
+cli.add_typer(credits_cli, name="credits")
+cli.add_typer(policy_cli, name="policy")
+cli.add_typer(meeting_cli, name="meeting")
+cli.add_typer(block_cli, name="block")
+cli.add_typer(deck_cli, name="deck")
+cli.add_typer(audit_cli, name="audit")
+cli.command()(explain)
+cli.command()(replay)
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-TenantOption = Annotated[UUID | None, typer.Option("--tenant", help="Only this tenant's.")]
-
-S = TypeVar("S")
-
-EXIT_FINDINGS = 1
-EXIT_FAULT = 2
 CHECK_SECONDS_MAX = 600.0
 
 
@@ -50,33 +67,33 @@ def main() -> None:
 @cli.command()
 def serve() -> None:
     """Serve calls until SIGTERM or Ctrl-C. Settings: docs/settings.md."""
-    settings = _read(read_settings)
+    settings = read(read_settings)
     logs.configure(settings.log.format, settings.log.level)
     faults: list[str] = []
     try:
         uvloop.run(app.serve(settings))
     except* AmiLoginRefused as refused:
-        faults = _messages(refused)
+        faults = messages(refused)
     if faults:
-        _fail("\n".join(faults))
+        fail("\n".join(faults))
 
 
 @cli.command()
 def migrate() -> None:
     """Bring the database up to this version. Needs the rights of the schema's owner."""
-    settings = _read(read_database_settings)
+    settings = read(read_database_settings)
     with Console(stderr=True).status("migrating") as status:
         try:
             asyncio.run(db.migrate(settings, status.update))
         except db.DatabaseUnavailable as error:
-            _fail(f"{error}. Check DIALOUT_DATABASE__DSN.")
+            fail(f"{error}. Check DIALOUT_DATABASE__DSN.")
     typer.echo(f"The database is at version {__version__}.", err=True)
 
 
 @cli.command("settings")
 def show_settings(as_json: JsonOption = False) -> None:
     """Check the settings and print them, secrets hidden."""
-    values = _read(read_settings).model_dump(mode="json")
+    values = read(read_settings).model_dump(mode="json")
     if as_json:
         typer.echo(json.dumps(values, indent=2))
         return
@@ -117,55 +134,29 @@ def demo(
     try:
         from gateway.lab.demo import LabError, run_demo
     except ModuleNotFoundError as error:
-        _fail(f"{error.name} is not installed: pip install 'dialout-gateway[lab]'")
+        fail(f"{error.name} is not installed: pip install 'dialout-gateway[lab]'")
     logs.configure("auto", "warning")
     good = False
     faults: list[str] = []
     try:
         good = asyncio.run(run_demo(lab))
     except* LabError as missing:
-        faults = _messages(missing)
+        faults = messages(missing)
     except* asyncio.CancelledError:
         faults = ["Interrupted. Everything that was started is stopped."]
     if faults:
-        _fail("\n".join(faults))
+        fail("\n".join(faults))
     if not good:
         raise typer.Exit(EXIT_FINDINGS)
     typer.echo("demo ok")
 
 
 async def _findings(tenant: UUID | None) -> tuple[Finding, ...]:
-    patient = _read(read_database_settings).model_copy(
+    patient = read(read_database_settings).model_copy(
         update={"call_seconds_max": CHECK_SECONDS_MAX}
     )
     try:
         async with db.pool(patient) as pool:
             return await Ledger(pool, call_seconds_max=CHECK_SECONDS_MAX).check(tenant)
     except LedgerUnavailable as error:
-        _fail(f"The ledger does not answer: {error}. Check DIALOUT_DATABASE__DSN.")
-
-
-def _read(reader: Callable[[], S]) -> S:
-    """Return the settings that a command needs, or end it with a line for each fault."""
-    try:
-        return reader()
-    except SettingsError as error:
-        _fail(f"The settings cannot be used:\n{error}\nSee docs/settings.md.")
-
-
-def _messages(group: BaseExceptionGroup[Exception]) -> list[str]:
-    """Return what the faults of a group say, however deep tasks have wrapped them."""
-    return [
-        message
-        for error in group.exceptions
-        for message in (_messages(error) if isinstance(error, BaseExceptionGroup) else [str(error)])
-    ]
-
-
-def _fail(message: str) -> NoReturn:
-    Console(stderr=True, highlight=False).print(message, markup=False)
-    sys.exit(EXIT_FAULT)
-
-
-if __name__ == "__main__":
-    main()
+        fail(f"The ledger does not answer: {error}. Check DIALOUT_DATABASE__DSN.")

@@ -1,0 +1,176 @@
+"""Dial-outs over HTTP: ask for one, look at it, end it."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID, uuid4, uuid5
+
+from fastapi import APIRouter, Header, Query, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from gateway.api.faults import FAULTS, Fault, Refused, unknown_dial_out
+from gateway.core.dial_out import DialOut, DialOutKind, DialOutRequest, DialOutState
+from gateway.core.facts import OrganizerId, SourceKind
+from gateway.core.key import DialOutKey
+from gateway.core.reasons import REASON_TEXTS, Reason
+from gateway.dialer import Dialer
+from gateway.ledger import Ledger, RequestOutcome
+
+OrganizerText = Annotated[str, Field(pattern=r"^[A-Za-z0-9._@+-]{1,128}$")]
+ConferenceText = Annotated[str, Field(pattern=r"^[A-Za-z0-9._@-]{1,128}$")]
+NumberText = Annotated[
+    str,
+    Field(
+        pattern=r"^[^\x00-\x1f\x7f]{1,40}$", description="As a person types it, with or without +."
+    ),
+]
+
+
+class DialOutBody(BaseModel):
+    """A telephone to be called into a conference."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    tenant_id: UUID
+    dial_out_id: UUID | None = Field(
+        default=None,
+        description="Chosen by the client, so that a retry is the same dial-out. "
+        "An `Idempotency-Key` header does the same.",
+    )
+    kind: Literal["add_participant", "call_me"]
+    organizer_id: OrganizerText = Field(description="Who pays: the organizer of the meeting.")
+    initiator_id: OrganizerText | None = Field(
+        default=None, description="Who asked. Digits without + are read in this person's country."
+    )
+    conference_id: ConferenceText
+    number: NumberText
+
+
+class FundingAnswer(BaseModel):
+    """What one source has set aside for a call and, once it is settled, has paid."""
+
+    source: SourceKind
+    benefit_id: str | None = Field(default=None, description="Which minutes; none for credits.")
+    seconds: int
+    micros: int
+    billed_seconds: int | None = None
+    billed_micros: int | None = None
+
+
+class DialOutAnswer(BaseModel):
+    """What is known of a dial-out. Absent fields are not known, or do not apply."""
+
+    tenant_id: UUID
+    dial_out_id: UUID
+    kind: DialOutKind
+    state: DialOutState
+    reason: Reason | None = None
+    organizer_id: str
+    initiator_id: str | None = None
+    conference_id: str
+    number_typed: str
+    destination: str | None = None
+    region: str | None = None
+    number_kind: str | None = None
+    talk_seconds: int | None = Field(default=None, description="What is funded.")
+    limit_seconds: int | None = Field(default=None, description="When the call is cut.")
+    ring_seconds: int | None = None
+    caller_id: str | None = None
+    paid_by: list[SourceKind] | None = None
+    requested_at: datetime
+    released_at: datetime | None = None
+    answered_at: datetime | None = None
+    ended_at: datetime | None = None
+    disposition: str | None = None
+    hangup_cause: int | None = Field(default=None, description="Q.850")
+    billable_seconds: int | None = None
+    overrun_seconds: int | None = Field(default=None, description="Beyond the funds; not billed.")
+    evidence: str | None = Field(default=None, description="How the end is known.")
+    funding: list[FundingAnswer] | None = None
+    cost_micros: int | None = Field(default=None, description="Millionths of `currency`.")
+    currency: str | None = None
+
+
+def dial_outs(dialer: Dialer, ledger: Ledger) -> APIRouter:
+    """Return the routes of dial-outs."""
+    router = APIRouter(prefix="/v1/dial-outs", tags=["dial-outs"], responses=FAULTS)
+
+    @router.post("", status_code=201, response_model_exclude_none=True)
+    async def place(
+        body: DialOutBody,
+        response: Response,
+        idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
+    ) -> DialOutAnswer:
+        """Have a telephone called. The same id again gives the same dial-out and calls nobody."""
+        request = _request(body, idempotency_key)
+        outcome, dial_out = await dialer.place(request)
+        match outcome:
+            case RequestOutcome.EXISTS_WITH_DIFFERENT_TERMS:
+                raise Refused(409, _conflict(request.key))
+            case RequestOutcome.EXISTS:
+                response.status_code = 200
+            case RequestOutcome.RESERVED | RequestOutcome.REFUSED | RequestOutcome.UNKNOWN_TENANT:
+                pass
+        if dial_out is None or dial_out.state is DialOutState.REFUSED:
+            raise Refused(403, _refusal(request.key, dial_out))
+        response.headers["Location"] = (
+            f"/v1/dial-outs/{request.key.dial_out_id}?tenant_id={request.key.tenant_id}"
+        )
+        return _answer(dial_out)
+
+    @router.get("/{dial_out_id}", response_model_exclude_none=True)
+    async def read(dial_out_id: UUID, tenant_id: Annotated[UUID, Query()]) -> DialOutAnswer:
+        """Return what is known of a dial-out."""
+        key = DialOutKey(tenant_id=tenant_id, dial_out_id=dial_out_id)
+        return _found(key, await ledger.dial_out(key))
+
+    @router.delete("/{dial_out_id}", response_model_exclude_none=True)
+    async def cancel(dial_out_id: UUID, tenant_id: Annotated[UUID, Query()]) -> DialOutAnswer:
+        """End a dial-out wherever it is: it never rings, stops ringing, or is hung up."""
+        key = DialOutKey(tenant_id=tenant_id, dial_out_id=dial_out_id)
+        return _found(key, await dialer.cancel(key))
+
+    return router
+
+
+def _request(body: DialOutBody, idempotency_key: str | None) -> DialOutRequest:
+    return DialOutRequest(
+        key=DialOutKey(tenant_id=body.tenant_id, dial_out_id=_dial_out_id(body, idempotency_key)),
+        kind=DialOutKind(body.kind),
+        organizer_id=OrganizerId(body.organizer_id),
+        initiator_id=body.initiator_id,
+        conference_id=body.conference_id,
+        number_typed=body.number,
+    )
+
+
+def _dial_out_id(body: DialOutBody, idempotency_key: str | None) -> UUID:
+    """Return the client's own id, else the one that its key stands for, else a new one."""
+    if body.dial_out_id is not None:
+        return body.dial_out_id
+    if idempotency_key is not None:
+        return uuid5(body.tenant_id, idempotency_key)
+    return uuid4()
+
+
+def _answer(dial_out: DialOut) -> DialOutAnswer:
+    return DialOutAnswer.model_validate(dial_out.summary())
+
+
+def _found(key: DialOutKey, dial_out: DialOut | None) -> DialOutAnswer:
+    if dial_out is None:
+        raise unknown_dial_out(key)
+    return _answer(dial_out)
+
+
+def _refusal(key: DialOutKey, dial_out: DialOut | None) -> Fault:
+    reason = dial_out.reason if dial_out else Reason.TENANT_UNKNOWN
+    assert reason is not None, "a refused dial-out has its reason"
+    return Fault(reason=reason, message=REASON_TEXTS[reason].message, dial_out_id=key.dial_out_id)
+
+
+def _conflict(key: DialOutKey) -> Fault:
+    return Fault(
+        reason="exists_with_different_terms",
+        message="This id was used for another dial-out. Choose a new one.",
+        dial_out_id=key.dial_out_id,
+    )

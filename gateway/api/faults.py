@@ -1,0 +1,117 @@
+"""What the API answers when it does not do what it was asked: one shape for all of it."""
+
+import hmac
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from gateway.core.key import DialOutKey
+from gateway.dialer import BridgeUnavailable, CallNotPlaced
+from gateway.ledger import LedgerUnavailable
+
+RETRY_AFTER_SECONDS = "2"
+SAME_ID = "Nothing is lost; ask again with the same id."
+NEW_ID = "Nobody was called and nothing is charged; ask again with a new id."
+
+
+class Fault(BaseModel):
+    """Why a request was not done: a word for machines, a sentence for people."""
+
+    reason: str
+    message: str
+    dial_out_id: UUID | None = None
+
+
+FAULTS: dict[int | str, dict[str, object]] = {
+    401: {"model": Fault, "description": "The token is absent or wrong."},
+    403: {"model": Fault, "description": "The dial-out is refused; `reason` says why."},
+    404: {"model": Fault, "description": "There is no such dial-out."},
+    409: {"model": Fault, "description": "The id was used for another dial-out."},
+    503: {"model": Fault, "description": "Asterisk or the ledger is away; try again."},
+}
+
+
+class Refused(Exception):
+    """Carries a status and a fault from a route to the answer."""
+
+    def __init__(self, status: int, fault: Fault) -> None:
+        self.status = status
+        self.fault = fault
+
+
+def unknown_dial_out(key: DialOutKey) -> Refused:
+    """Return the answer to whoever names a dial-out that is not there."""
+    return Refused(
+        404,
+        Fault(
+            reason="dial_out_unknown",
+            message="The tenant has no dial-out with this id.",
+            dial_out_id=key.dial_out_id,
+        ),
+    )
+
+
+def authorization(token: str) -> Callable[..., Awaitable[None]]:
+    """Return a dependency that lets nobody pass without the token."""
+    bearer = HTTPBearer(auto_error=False)
+
+    async def authorize(
+        credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
+    ) -> None:
+        given = credentials.credentials if credentials else ""
+        if not hmac.compare_digest(given.encode(), token.encode()):
+            fault = Fault(reason="unauthorized", message="Send the token as a bearer token.")
+            raise Refused(401, fault)
+
+    return authorize
+
+
+def handle_faults(api: FastAPI) -> None:
+    """Answer each kind of fault in the one shape."""
+
+    @api.exception_handler(Refused)
+    async def refused(_request: Request, error: Refused) -> JSONResponse:
+        headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else None
+        return _fault(error.status, error.fault, headers)
+
+    @api.exception_handler(RequestValidationError)
+    async def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
+        # Without what was sent: it may be a telephone number, or text that no JSON can hold.
+        detail = [
+            {"loc": list(fault["loc"]), "msg": fault["msg"], "type": fault["type"]}
+            for fault in error.errors()
+        ]
+        return JSONResponse({"detail": detail}, status_code=422)
+
+    @api.exception_handler(BridgeUnavailable)
+    async def bridge_away(_request: Request, _error: BridgeUnavailable) -> JSONResponse:
+        return _away("bridge_unavailable", "The conference bridge cannot be reached.", SAME_ID)
+
+    @api.exception_handler(CallNotPlaced)
+    async def not_placed(_request: Request, _error: CallNotPlaced) -> JSONResponse:
+        return _away("call_not_placed", "The conference bridge did not take the call.", NEW_ID)
+
+    @api.exception_handler(LedgerUnavailable)
+    async def ledger_away(_request: Request, _error: LedgerUnavailable) -> JSONResponse:
+        return _away("ledger_unavailable", "The ledger does not answer.", SAME_ID)
+
+    @api.exception_handler(HTTPException)
+    async def http_fault(_request: Request, error: HTTPException) -> JSONResponse:
+        return _fault(error.status_code, Fault(reason="http", message=str(error.detail)))
+
+
+def _away(reason: str, message: str, advice: str) -> JSONResponse:
+    fault = Fault(reason=reason, message=f"{message} {advice}")
+    return _fault(503, fault, {"Retry-After": RETRY_AFTER_SECONDS})
+
+
+def _fault(status: int, fault: Fault, headers: dict[str, str] | None = None) -> JSONResponse:
+    body = fault.model_dump(mode="json", exclude_none=True)
+    return JSONResponse(body, status_code=status, headers=headers)

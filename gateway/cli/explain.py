@@ -1,0 +1,227 @@
+"""``dialout explain``: why a call is, was or would be placed or refused."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Annotated, Any, TypeVar
+from uuid import UUID
+
+import typer
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from gateway import db
+from gateway.cli.terminal import EXIT_FINDINGS, JsonOption, fail, instant, read
+from gateway.core.dial_out import DialOutKind
+from gateway.core.facts import OrganizerId
+from gateway.explainer import Answer, Explainer, question
+from gateway.inquiry import Inquiry
+from gateway.ledger import Ledger, LedgerUnavailable
+from gateway.settings import read_deciding_settings
+
+T = TypeVar("T")
+Ask = Callable[[Explainer, Ledger], Awaitable[Answer]]
+
+
+def explain(
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="NUMBER|DIAL_OUT_ID",
+            help="Digits as somebody would type them, or the id of a dial-out on record.",
+        ),
+    ],
+    organizer: Annotated[
+        str | None,
+        typer.Option(help="Who would pay: the organizer. Needed for a number."),
+    ] = None,
+    initiator: Annotated[
+        str | None, typer.Option(help="Who would ask. Default: the organizer.")
+    ] = None,
+    anonymous: Annotated[
+        bool, typer.Option("--anonymous", help="Somebody would ask who has not signed in.")
+    ] = False,
+    call_me: Annotated[
+        bool, typer.Option("--call-me", help="For the asker's own telephone, not somebody else's.")
+    ] = False,
+    conference: Annotated[
+        str, typer.Option(help="In which conference, if it has permissions of its own.")
+    ] = "explain",
+    tenant: Annotated[
+        UUID | None, typer.Option(help="Whose. Not needed where the name or id is only one's.")
+    ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            help="The instant whose licences, rates and lists count, ISO 8601; "
+            "without an offset it is UTC. Default: now. Balances are always today's."
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Answer as a call would be answered, or print why a call on record was.
+
+    Nothing is reserved, recorded or dialled. Exit 0: allowed. 1: refused. 2: no answer.
+    """
+    when = instant("--at", at)
+    if anonymous and initiator is not None:
+        fail("--anonymous and --initiator exclude each other.")
+    dial_out_id = _dial_out_id(what)
+    if dial_out_id is None and organizer is None:
+        fail("Whose meeting is it? Name the organizer: --organizer alice@example.com")
+
+    async def ask(explainer: Explainer, ledger: Ledger) -> Answer:
+        if dial_out_id is not None:
+            return await _recorded(explainer, ledger, dial_out_id, tenant)
+        assert organizer is not None, "checked above"
+        request = question(
+            tenant or await _tenant_of(ledger, organizer),
+            organizer_id=OrganizerId(organizer),
+            initiator_id=None if anonymous else initiator or organizer,
+            kind=DialOutKind.CALL_ME if call_me else DialOutKind.ADD_PARTICIPANT,
+            conference_id=conference,
+            number=what,
+        )
+        return await explainer.rehearsed(request, when)
+
+    answer = asyncio.run(_with_explainer(ask))
+    if as_json:
+        typer.echo(json.dumps(answer.summary()))
+    else:
+        Console(highlight=False).print(_page(answer))
+    if answer.reason is not None:
+        raise typer.Exit(EXIT_FINDINGS)
+
+
+def _dial_out_id(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+async def _with_explainer(ask: Ask) -> Answer:
+    database, call = read(read_deciding_settings)
+    try:
+        async with db.pool(database) as pool:
+            ledger = Ledger(pool, call_seconds_max=database.call_seconds_max)
+            inquiry = Inquiry(ledger=ledger, toll_free_regions=call.regions_served_toll_free())
+            return await ask(Explainer(ledger=ledger, inquiry=inquiry, terms=call.terms()), ledger)
+    except LedgerUnavailable as error:
+        fail(f"The ledger does not answer: {error}. Check DIALOUT_DATABASE__DSN.")
+
+
+async def _recorded(
+    explainer: Explainer, ledger: Ledger, dial_out_id: UUID, tenant: UUID | None
+) -> Answer:
+    keys = [
+        each.request.key
+        for each in await ledger.dial_outs_named(dial_out_id)
+        if tenant in (None, each.request.key.tenant_id)
+    ]
+    answer = await explainer.recorded(_only(keys, "dial-out", str(dial_out_id)))
+    assert answer is not None, "it has just been found, and nothing is ever deleted"
+    return answer
+
+
+async def _tenant_of(ledger: Ledger, organizer: str) -> UUID:
+    tenants = await ledger.organizer_tenants(OrganizerId(organizer))
+    return _only(list(tenants), "organizer", organizer)
+
+
+def _only(found: list[T], noun: str, name: str) -> T:
+    """Return the only thing of a name; more than one is for the asker to tell apart."""
+    if not found:
+        fail(f"There is no {noun} {name}.")
+    if len(found) > 1:
+        fail(f"{len(found)} tenants have the {noun} {name}. Say whose: --tenant ID")
+    return found[0]
+
+
+def _page(answer: Answer) -> Group:
+    """Return the answer as people read it: the verdict first, then what led to it."""
+    return Group(*_parts(answer))
+
+
+def _parts(answer: Answer) -> Iterator[Text | Table]:
+    summary = answer.summary()
+    yield _verdict(summary)
+    yield _table("request", summary["request"])
+    explanation = summary["explanation"]
+    if explanation is None:
+        yield Text("This dial-out is of a version that stored no reasons in this form.")
+        return
+    yield _table("number", explanation["facts"]["number"] or {})
+    yield _table("rate", (explanation["facts"]["destination"] or {}).get("rate") or {})
+    yield _rules(explanation["rules"])
+    yield _looks(explanation["sources"])
+    if summary["sources"]:
+        yield _standings(summary["sources"])
+    yield Text(
+        f"Decided at {explanation['at']} by numbering plans {explanation['metadata_version']}."
+    )
+    if answer.is_reproduced is not None:
+        yield Text(
+            "The rules of this version give the same answer, byte for byte."
+            if answer.is_reproduced
+            else "The rules of this version would give another explanation: see dialout replay."
+        )
+
+
+def _verdict(summary: dict[str, Any]) -> Text:
+    if summary["answer"] == "allow":
+        givers = [source["kind"] for source in summary["sources"] if source["seconds"]]
+        seconds = summary["talk_seconds"]
+        return Text(f"ALLOWED, {seconds} s, paid by {' then '.join(givers)}", style="bold green")
+    lines = [f"REFUSED: {summary['reason']}. {summary['message']}", "To pass:"]
+    return Text(
+        "\n".join([*lines, *(f"  - {each}" for each in summary["to_pass"])]), style="bold red"
+    )
+
+
+def _table(title: str, values: dict[str, Any]) -> Table:
+    table = Table(title, "", title_justify="left")
+    for name, value in values.items():
+        if value is not None:
+            table.add_row(name, _shown(value))
+    return table
+
+
+def _rules(rules: list[dict[str, Any]]) -> Table:
+    table = Table("rule", "answer", "looked at")
+    for rule in rules:
+        refuses = rule["refuses"]
+        facts = "\n".join(
+            f"{path}: {_shown(value)}"
+            for path, value in rule["facts"].items()
+            if not isinstance(value, dict)
+        )
+        table.add_row(rule["rule"], Text(refuses, style="red") if refuses else "passes", facts)
+    return table
+
+
+def _looks(looks: list[dict[str, Any]]) -> Table:
+    table = Table("source", "may pay", "lacks")
+    for look in looks:
+        lacks = ", ".join(look["lacks"])
+        table.add_row(_source(look["source"]), "no" if lacks else "yes", lacks)
+    return table
+
+
+def _standings(standings: list[dict[str, Any]]) -> Table:
+    table = Table("source", "unit", "granted", "used", "reserved", "free", "gives")
+    for each in standings:
+        unit = (each["currency"] and f"millionths of {each['currency']}") or each["unit"]
+        totals = (str(each[name]) for name in ("granted", "used", "reserved"))
+        free = str(each["free"]) if each["capped"] else "no cap"
+        table.add_row(_source(each), unit, *totals, free, f"{each['seconds']} s")
+    return table
+
+
+def _source(source: dict[str, Any]) -> str:
+    return " ".join(filter(None, (source["kind"], source["benefit_id"])))
+
+
+def _shown(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,0 +1,156 @@
+"""Why a call is, was or would be placed or refused: the answer, with everything that led to it."""
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+from gateway.core.dial_out import DialOut, DialOutKind, DialOutRequest, SourceStanding, Terms
+from gateway.core.e164 import METADATA_VERSION
+from gateway.core.explanation import Explanation, explain
+from gateway.core.facts import OrganizerId, known
+from gateway.core.key import DialOutKey
+from gateway.core.policy import Allow
+from gateway.core.rating import Seconds
+from gateway.core.reasons import REASON_TEXTS, Reason
+from gateway.inquiry import Inquiry
+from gateway.ledger import Ledger
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What became of a request, or would become of it, and why.
+
+    ``reason`` is None if the call is allowed. ``sources`` are those that were asked to pay,
+    as they stood. ``explanation`` is None for a dial-out of a version that stored another
+    format. ``is_reproduced`` says that the rules of this version, asked again, give the
+    stored bytes; None for what has just been decided.
+    """
+
+    request: DialOutRequest
+    reason: Reason | None
+    talk_seconds: Seconds | None
+    limit_seconds: Seconds | None
+    sources: tuple[SourceStanding, ...]
+    explanation: Explanation | None
+    is_reproduced: bool | None
+
+    @property
+    def to_pass(self) -> tuple[str, ...]:
+        """What would have to change for the call to be allowed; empty if it is."""
+        if self.reason is None:
+            return ()
+        remedies = self.explanation.to_pass if self.explanation else ()
+        return remedies or (REASON_TEXTS[self.reason].remedy,)
+
+    def summary(self) -> dict[str, Any]:
+        """Return the answer as plain JSON values."""
+        return {
+            "answer": "allow" if self.reason is None else "deny",
+            "reason": self.reason,
+            "message": REASON_TEXTS[self.reason].message if self.reason else None,
+            "to_pass": list(self.to_pass),
+            "talk_seconds": self.talk_seconds,
+            "limit_seconds": self.limit_seconds,
+            "request": _request(self.request),
+            "sources": [asdict(source) for source in self.sources],
+            "is_reproduced": self.is_reproduced,
+            "explanation": self.explanation and self.explanation.plain(),
+        }
+
+
+class Explainer:
+    """Explains what is on record, and what a call would be answered if it were asked for."""
+
+    def __init__(self, *, ledger: Ledger, inquiry: Inquiry, terms: Terms) -> None:
+        self._ledger = ledger
+        self._inquiry = inquiry
+        self._terms = terms
+
+    async def recorded(self, key: DialOutKey) -> Answer | None:
+        """Return why a dial-out on record was allowed or refused; None if there is none."""
+        dial_out = await self._ledger.dial_out(key)
+        return None if dial_out is None else _recorded(dial_out)
+
+    async def rehearsed(self, request: DialOutRequest, at: datetime) -> Answer:
+        """Return what ``request`` would be answered at ``at``. Nothing is reserved or recorded.
+
+        What licences, rates and lists say is of that instant; what the sources have left is of
+        today, because history keeps no balances.
+        """
+        facts = await self._inquiry.facts(request, at)
+        explanation = explain(facts, at=at, metadata_version=METADATA_VERSION)
+        decision = explanation.decision
+        if not isinstance(decision, Allow):
+            return Answer(
+                request=request,
+                reason=decision.reason,
+                talk_seconds=None,
+                limit_seconds=None,
+                sources=(),
+                explanation=explanation,
+                is_reproduced=None,
+            )
+        rehearsal = await self._ledger.rehearse(
+            request.key.tenant_id,
+            request.organizer_id,
+            decision.sources,
+            known(facts.destination).rate,
+            self._terms,
+            at,
+        )
+        return Answer(
+            request=request,
+            reason=rehearsal.reason,
+            talk_seconds=rehearsal.talk_seconds,
+            limit_seconds=rehearsal.limit_seconds,
+            sources=rehearsal.sources,
+            explanation=explanation,
+            is_reproduced=None,
+        )
+
+
+def question(
+    tenant_id: UUID,
+    *,
+    organizer_id: OrganizerId,
+    initiator_id: str | None,
+    kind: DialOutKind,
+    conference_id: str,
+    number: str,
+) -> DialOutRequest:
+    """Return a request that is never made, to ask what would become of it."""
+    return DialOutRequest(
+        key=DialOutKey(tenant_id=tenant_id, dial_out_id=uuid4()),
+        kind=kind,
+        organizer_id=organizer_id,
+        initiator_id=initiator_id,
+        conference_id=conference_id,
+        number_typed=number,
+    )
+
+
+def _recorded(dial_out: DialOut) -> Answer:
+    explanation = Explanation.parse(dial_out.explanation)
+    return Answer(
+        request=dial_out.request,
+        reason=dial_out.reason,
+        talk_seconds=dial_out.talk_seconds,
+        limit_seconds=dial_out.limit_seconds,
+        sources=dial_out.sources,
+        explanation=explanation,
+        is_reproduced=(
+            None if explanation is None else explanation.again().text == dial_out.explanation
+        ),
+    )
+
+
+def _request(request: DialOutRequest) -> dict[str, Any]:
+    return {
+        "tenant_id": str(request.key.tenant_id),
+        "kind": request.kind,
+        "organizer_id": request.organizer_id,
+        "initiator_id": request.initiator_id,
+        "conference_id": request.conference_id,
+        "number_typed": request.number_typed,
+    }

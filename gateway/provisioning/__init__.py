@@ -1,0 +1,1 @@
+"""Provisioning as people and programs ask for it: what may be typed, and what is answered."""

@@ -1,0 +1,208 @@
+"""What would have become of recorded requests under another deck, policy or numbering plan.
+
+Read-only. A request is decided again on the facts that were stored with it, less what the
+candidate changes; the digits are always read again, by the numbering plans that are
+installed. Whether a source still had something left is not known of the past: a source that
+paid is taken to pay again, and one that newly may pay, to have enough.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from gateway.core.dial_out import DialOut
+from gateway.core.e164 import Destination, NumberRefusal, read_number
+from gateway.core.explanation import Explanation
+from gateway.core.facts import (
+    Callee,
+    DestinationFacts,
+    Facts,
+    MeetingFacts,
+    SourceKind,
+    TenantFacts,
+    known,
+)
+from gateway.core.policy import Allow, Decision, decide
+from gateway.core.rating import Micros, Seconds
+from gateway.core.reasons import Reason
+from gateway.inquiry import Inquiry
+from gateway.ledger import Ledger
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """What is to be tried: a deck instead of each tenant's own, choices instead of the stored."""
+
+    deck_id: int | None
+    choices: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replayed:
+    """One recorded request, decided again.
+
+    ``before`` and ``after`` are None where policy allows. Micros are what the call cost and
+    would have cost, in ``currency``; both 0 for one that nobody answered. ``unfunded_seconds``
+    were talked and no source would have paid for them. ``is_readable`` is False for a request
+    whose facts are of a version that stored another format: nothing else is known of it.
+    """
+
+    dial_out: DialOut
+    is_readable: bool
+    before: Reason | None
+    after: Reason | None
+    recorded_micros: Micros
+    candidate_micros: Micros
+    currency: str | None
+    unfunded_seconds: Seconds
+
+    @property
+    def moved_micros(self) -> int:
+        """Money that would have been charged more, or less if negative."""
+        return self.candidate_micros - self.recorded_micros
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether anybody would have noticed."""
+        return self.before != self.after or self.moved_micros != 0 or self.unfunded_seconds != 0
+
+    def summary(self) -> dict[str, Any]:
+        """Return it as plain JSON values."""
+        key = self.dial_out.request.key
+        return {
+            "tenant_id": str(key.tenant_id),
+            "dial_out_id": str(key.dial_out_id),
+            "requested_at": self.dial_out.requested_at.isoformat(timespec="milliseconds"),
+            "number_typed": self.dial_out.request.number_typed,
+            "before": self.before or "allowed",
+            "after": self.after or "allowed",
+            "recorded_micros": self.recorded_micros,
+            "candidate_micros": self.candidate_micros,
+            "currency": self.currency,
+            "unfunded_seconds": self.unfunded_seconds,
+        }
+
+
+class Replay:
+    """Decides what is on record once more, under a candidate."""
+
+    def __init__(self, *, ledger: Ledger, inquiry: Inquiry, candidate: Candidate) -> None:
+        self._ledger = ledger
+        self._inquiry = inquiry
+        self._candidate = candidate
+
+    async def run(
+        self, tenant_id: UUID, since: datetime, until: datetime
+    ) -> AsyncIterator[Replayed]:
+        """Yield each request of a tenant in ``since <= requested_at < until``, oldest first."""
+        async for dial_out in self._ledger.dial_outs_between(tenant_id, since, until):
+            yield await self._again(dial_out)
+
+    async def _again(self, dial_out: DialOut) -> Replayed:
+        explanation = Explanation.parse(dial_out.explanation)
+        recorded = dial_out.cost_micros or Micros(0)
+        if explanation is None:
+            return Replayed(
+                dial_out=dial_out,
+                is_readable=False,
+                before=dial_out.reason,
+                after=dial_out.reason,
+                recorded_micros=recorded,
+                candidate_micros=recorded,
+                currency=None,
+                unfunded_seconds=Seconds(0),
+            )
+        facts = await self._facts(dial_out, explanation)
+        decision = decide(facts)
+        micros, unfunded = await self._bill(dial_out, decision, facts)
+        return Replayed(
+            dial_out=dial_out,
+            is_readable=True,
+            before=_reason(explanation.decision),
+            after=_reason(decision),
+            recorded_micros=recorded,
+            candidate_micros=micros,
+            currency=_currency(dial_out, facts),
+            unfunded_seconds=unfunded,
+        )
+
+    async def _facts(self, dial_out: DialOut, explanation: Explanation) -> Facts:
+        stored = explanation.facts
+        if stored.tenant is None or stored.organizer is None or stored.meeting is None:
+            return stored
+        number = read_number(
+            dial_out.request.number_typed, stored.meeting.reading_region, stored.organizer.region
+        )
+        return replace(
+            stored,
+            tenant=replace(
+                stored.tenant, choices=replace(stored.tenant.choices, **self._candidate.choices)
+            ),
+            meeting=self._meeting(stored.tenant, stored.meeting),
+            number=number,
+            destination=await self._destination(dial_out, stored, number, explanation.at),
+        )
+
+    def _meeting(self, tenant: TenantFacts, meeting: MeetingFacts) -> MeetingFacts:
+        """Apply the choice, unless the meeting had another permission: then that is its own."""
+        choice = "meeting_to_self" if meeting.callee is Callee.SELF else "meeting_to_third_party"
+        if meeting.permission != getattr(tenant.choices, choice):
+            return meeting
+        permission = self._candidate.choices.get(choice, meeting.permission)
+        return replace(meeting, permission=permission)
+
+    async def _destination(
+        self,
+        dial_out: DialOut,
+        stored: Facts,
+        number: Destination | NumberRefusal,
+        at: datetime,
+    ) -> DestinationFacts | None:
+        deck_id = self._candidate.deck_id
+        if number == stored.number and deck_id is None:
+            return stored.destination
+        found = await self._inquiry.destination(
+            dial_out.request.key.tenant_id, number, at, deck_id=deck_id
+        )
+        if number != stored.number or stored.destination is None or found is None:
+            return found
+        return replace(
+            stored.destination,
+            rate=found.rate,
+            rate_regions=found.rate_regions,
+            rate_is_exact=found.rate_is_exact,
+        )
+
+    async def _bill(
+        self, dial_out: DialOut, decision: Decision, facts: Facts
+    ) -> tuple[Micros, Seconds]:
+        """Return what the call's seconds would have cost, and how many nobody would have paid."""
+        seconds = dial_out.billable_seconds or 0
+        if not isinstance(decision, Allow) or not seconds:
+            return Micros(0), Seconds(0)
+        asked = {part.benefit_id for part in dial_out.parts}
+        for source in decision.sources:
+            if source.kind is SourceKind.CREDITS:
+                rate = known(known(facts.destination).rate)
+                return await self._ledger.charge(Seconds(seconds), rate), Seconds(0)
+            paid = sum(
+                part.billed_seconds or 0
+                for part in dial_out.parts
+                if part.benefit_id == source.benefit_id
+            )
+            seconds -= paid if source.benefit_id in asked else seconds
+            if not seconds:
+                return Micros(0), Seconds(0)
+        return Micros(0), Seconds(seconds)
+
+
+def _reason(decision: Decision) -> Reason | None:
+    return None if isinstance(decision, Allow) else decision.reason
+
+
+def _currency(dial_out: DialOut, facts: Facts) -> str | None:
+    paid = next((part.currency for part in dial_out.parts if part.currency), None)
+    rate = facts.destination.rate if facts.destination else None
+    return paid or (rate.currency if rate else None)
