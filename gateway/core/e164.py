@@ -109,7 +109,7 @@ def read_number(
     """
     if len(typed) > NUMBER_CHARS_MAX or not _TYPED.fullmatch(typed):
         return NumberRefusal(reason=Reason.NUMBER_INVALID)
-    if _is_short_code(typed, region) or _is_emergency_number(typed, other_region):
+    if _is_emergency_number(typed, region) or _is_emergency_number(typed, other_region):
         return NumberRefusal(reason=Reason.EMERGENCY_OR_SHORT_CODE)
     try:
         number = phonenumbers.parse(typed, region)
@@ -126,25 +126,19 @@ def read_number(
     kind = _KINDS.get(phonenumbers.number_type(number), NumberKind.UNALLOCATED)
     if number_region == GLOBAL_REGION:
         kind = NumberKind.GLOBAL_NETWORK
+    # Telephones connect at the last digit of an emergency number; but Kaunas, 037, is no 03.
+    if kind is NumberKind.UNALLOCATED and _begins_emergency_number(typed, region):
+        return NumberRefusal(reason=Reason.EMERGENCY_OR_SHORT_CODE)
     return Destination(e164=E164(e164), region=Region(number_region or UNKNOWN_REGION), kind=kind)
-
-
-def _is_short_code(typed: str, region: Region) -> bool:
-    """Return whether the digits, dialled as they are in ``region``, reach a service."""
-    digits = _dialled(typed)
-    if not digits:
-        return False
-    if shortnumberinfo.connects_to_emergency_number(digits, region):
-        return True
-    try:
-        number = phonenumbers.parse(digits, region)
-    except phonenumbers.NumberParseException:
-        return False
-    return shortnumberinfo.is_valid_short_number_for_region(number, region)
 
 
 def _is_emergency_number(typed: str, region: Region | None) -> bool:
     return region is not None and shortnumberinfo.is_emergency_number(_dialled(typed), region)
+
+
+def _begins_emergency_number(typed: str, region: Region) -> bool:
+    digits = _dialled(typed)
+    return bool(digits) and shortnumberinfo.connects_to_emergency_number(digits, region)
 
 
 def _dialled(typed: str) -> str:

@@ -15,7 +15,7 @@ from gateway.core.e164 import Destination
 from gateway.core.facts import Facts
 from gateway.core.policy import RULES, Decision, decide
 from gateway.core.reasons import REASON_TEXTS, Reason
-from gateway.core.waterfall import Look, refusal, waterfall
+from gateway.core.waterfall import Look, in_the_way, waterfall
 
 FORMAT: Final = 2
 """Raised when the shape changes. Format 1 had the facts and the decision alone."""
@@ -108,8 +108,7 @@ def _fact(facts: dict[str, Any], path: str) -> Any:
 
 def _obstacles(rules: dict[str, Reason | None], looks: tuple[Look, ...]) -> Iterator[Reason]:
     yield from filter(None, rules.values())
-    if looks and all(look.lacks for look in looks):
-        yield refusal(looks)
+    yield from in_the_way(looks)
 
 
 _ADAPTER = TypeAdapter(Explanation)

@@ -188,7 +188,12 @@ RULES: tuple[Rule, ...] = (
     Rule("tenant_known", _tenant_known, ("tenant",), is_final=True),
     Rule("tenant_active", _tenant_active, ("tenant.suspended",)),
     Rule("organizer_known", _organizer_known, ("organizer",), is_final=True),
-    Rule("number_readable", _number_readable, ("number.reason",), is_final=True),
+    Rule(
+        "number_readable",
+        _number_readable,
+        ("meeting.reading_region", "number.reason"),
+        is_final=True,
+    ),
     Rule("number_allocated", _number_allocated, (*_NUMBER, "tenant.choices.unallocated")),
     Rule(
         "toll_free", _toll_free, (*_NUMBER, "tenant.choices.toll_free", "destination.trunk_serves")

@@ -79,7 +79,7 @@ REASON_TEXTS: dict[Reason, ReasonText] = {
     ),
     Reason.TOLL_FREE_REFUSED: ReasonText(
         "Toll-free numbers are not called.",
-        "Allow them: policy toll_free = allow.",
+        "Allow them: policy toll_free = allow; the trunk must reach those of the country, too.",
     ),
     Reason.TOLL_FREE_NOT_SERVED: ReasonText(
         "The trunk does not reach toll-free numbers of this country.",

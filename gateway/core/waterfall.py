@@ -55,6 +55,20 @@ def waterfall(facts: Facts) -> tuple[Look, ...]:
     )
 
 
+_IN_THE_WAY = {
+    Lack.LICENCE: Reason.NO_CREDITS_LICENCE,
+    Lack.CREDITS: Reason.CREDITS_NOT_SET_UP,
+    Lack.RATE: Reason.NO_RATE,
+}
+
+
+def in_the_way(looks: tuple[Look, ...]) -> tuple[Reason, ...]:
+    """Return everything that keeps credits from paying; nothing if some source may pay."""
+    if any(not look.lacks for look in looks):
+        return ()
+    return tuple(_IN_THE_WAY[lack] for look in looks[-1:] for lack in look.lacks)
+
+
 def refusal(looks: tuple[Look, ...]) -> Reason:
     """Return why nobody pays: what credits lack, which could have paid for any destination."""
     lacks = looks[-1].lacks

@@ -109,7 +109,7 @@ CREATE TABLE tenant_prefix (
 CREATE TABLE tenant_policy (
     tenant_id uuid PRIMARY KEY REFERENCES tenant,
     addon_regions text[] NOT NULL DEFAULT '{CA,US}'
-    CHECK (array_position(addon_regions, null) IS null),
+    CHECK (array_to_string(addon_regions, ',', '?') ~ '^([A-Z]{2}(,[A-Z]{2})*)?$'),
     addon_fair_use_minutes integer NOT NULL DEFAULT 10000
     CHECK (addon_fair_use_minutes BETWEEN 1 AND 44640),
     pool_basis text NOT NULL DEFAULT 'assigned' CHECK (pool_basis IN ('assigned', 'purchased')),
