@@ -117,6 +117,7 @@ _BENEFITS = (
 
 _RATE = Rate(
     deck_id=1,
+    deck="sample",
     prefix="1416",
     regions=None,
     currency="USD",

@@ -27,6 +27,7 @@ CROWD = 20
 LONDON = Destination(e164=E164("+442079460000"), region=Region("GB"), kind=NumberKind.FIXED_LINE)
 RATE = Rate(
     deck_id=1,
+    deck="sample",
     prefix="44",
     regions=None,
     currency="USD",

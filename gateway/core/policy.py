@@ -181,7 +181,7 @@ def _meeting_permission(facts: Facts) -> Reason | None:
 
 
 _NUMBER = ("number.region", "number.kind")
-_DECK = ("destination.rate.deck_id", "destination.rate.prefix")
+_DECK = ("destination.rate.deck", "destination.rate.prefix")
 
 # name, asked by, facts looked at. The first refusal is the answer; then the waterfall.
 RULES: tuple[Rule, ...] = (

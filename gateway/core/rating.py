@@ -14,7 +14,7 @@ Seconds = NewType("Seconds", int)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:
-    """One row of a rate deck: the longest prefix that the destination begins with.
+    """One row of the rate deck of a name: the longest prefix that the destination begins with.
 
     ``prefix`` is digits without a plus sign; ``regions`` are the countries that the deck names
     for it, None if it names none. ``price_micros`` is for a minute. The first
@@ -23,6 +23,7 @@ class Rate:
     """
 
     deck_id: int
+    deck: str
     prefix: str
     regions: SortedSet[Region] | None
     currency: str

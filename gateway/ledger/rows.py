@@ -148,6 +148,7 @@ def destination_answer(row: Row) -> DestinationAnswer:
 def _rate(row: Row) -> Rate:
     return Rate(
         deck_id=row["deck_id"],
+        deck=row["deck"],
         prefix=row["prefix"],
         regions=None if row["regions"] is None else frozenset(row["regions"]),
         currency=row["currency"],

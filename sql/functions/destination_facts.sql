@@ -17,6 +17,7 @@ RETURNS TABLE (
     tenant_prefix text,
     exempt_prefix text,
     deck_id integer,
+    deck text,
     prefix text,
     regions text[],
     currency text,
@@ -50,6 +51,7 @@ AS $$
     LEFT JOIN LATERAL (
         SELECT
             r.deck_id,
+            d.name,
             r.prefix,
             r.regions,
             d.currency,

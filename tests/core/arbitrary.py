@@ -106,6 +106,7 @@ no_numbers = st.builds(
 rates = st.builds(
     Rate,
     deck_id=st.integers(1, 2**31 - 1),
+    deck=st.text(min_size=1, max_size=8),
     prefix=prefixes,
     regions=st.none() | st.frozensets(regions, min_size=1),
     currency=st.sampled_from(["EUR", "USD"]),

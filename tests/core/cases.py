@@ -175,6 +175,7 @@ def _rate(prefix: str, regions: frozenset[Region] | None) -> Rate:
     """Return a row of the deck. What it costs decides nothing."""
     return Rate(
         deck_id=1,
+        deck="deck",
         prefix=prefix,
         regions=regions,
         currency="USD",

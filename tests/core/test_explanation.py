@@ -162,7 +162,7 @@ def test_each_rule_is_told_with_the_facts_it_looked_at() -> None:
     }
     assert told_rules["destination_clear"]["facts"] == {
         "number.region": "KE",
-        "destination.rate.deck_id": None,
+        "destination.rate.deck": None,
         "destination.rate.prefix": None,
         "destination.rate_regions": [],
     }

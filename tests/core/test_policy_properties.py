@@ -190,6 +190,7 @@ GOOD = Facts(
         blocks=Blocks(),
         rate=Rate(
             deck_id=1,
+            deck="deck",
             prefix="44",
             regions=None,
             currency="USD",

@@ -93,7 +93,7 @@ def comparable(found: Facts) -> Facts:
     """Return the facts without the number of the deck, which the database chooses."""
     if found.destination is None or found.destination.rate is None:
         return found
-    rate = replace(found.destination.rate, deck_id=1)
+    rate = replace(found.destination.rate, deck_id=1, deck="deck")
     return replace(found, destination=replace(found.destination, rate=rate))
 
 

@@ -75,6 +75,7 @@ class World:
         [deck_id] = [each.deck_id for each in await provisioning.rate_decks() if each.name == deck]
         rate = Rate(
             deck_id=deck_id,
+            deck=deck,
             prefix=LONDON_ROW.prefix,
             regions=LONDON_ROW.regions,
             currency="EUR",
