@@ -20,7 +20,7 @@ from gateway.cli.provisioning import (
     run,
     tell_of_more,
 )
-from gateway.cli.terminal import JsonOption, instant
+from gateway.cli.terminal import JsonOption, instant, new_table
 from gateway.ledger import AuditEntry, Provisioning
 
 audit_cli = typer.Typer(help="Look at who changed what.", no_args_is_help=True)
@@ -71,7 +71,7 @@ def _entries(
 
 
 def _table(entries: tuple[AuditEntry, ...]) -> Table:
-    table = Table("at", "who", "why", "what", "change")
+    table = new_table("at", "who", "why", "what", "change")
     for entry in entries:
         cells = (entry.at.isoformat(timespec="seconds"), entry.actor, entry.because, entry.relation)
         table.add_row(*(Text(printable(cell)) for cell in cells), Text(_change(entry)))

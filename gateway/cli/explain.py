@@ -12,7 +12,15 @@ from rich.table import Table
 from rich.text import Text
 
 from gateway import db
-from gateway.cli.terminal import EXIT_FINDINGS, JsonOption, fail, instant, read
+from gateway.cli.terminal import (
+    EXIT_FINDINGS,
+    JsonOption,
+    fail,
+    fail_without_ledger,
+    instant,
+    new_table,
+    read,
+)
 from gateway.core.dial_out import DialOutKind
 from gateway.core.facts import OrganizerId
 from gateway.explainer import Answer, Explainer, question
@@ -109,7 +117,7 @@ async def _with_explainer(ask: Ask) -> Answer:
             inquiry = Inquiry(ledger=ledger, toll_free_regions=call.regions_served_toll_free())
             return await ask(Explainer(ledger=ledger, inquiry=inquiry, terms=call.terms()), ledger)
     except LedgerUnavailable as error:
-        fail(f"The ledger does not answer: {error}. Check DIALOUT_DATABASE__DSN.")
+        fail_without_ledger(error, "DIALOUT_DATABASE__DSN")
 
 
 async def _recorded(
@@ -189,7 +197,7 @@ def _table(title: str, values: dict[str, Any]) -> Table:
 
 
 def _rules(rules: list[dict[str, Any]]) -> Table:
-    table = Table("rule", "answer", "looked at")
+    table = new_table("rule", "answer", "looked at")
     for rule in rules:
         refuses = rule["refuses"]
         facts = "\n".join(
@@ -202,7 +210,7 @@ def _rules(rules: list[dict[str, Any]]) -> Table:
 
 
 def _looks(looks: list[dict[str, Any]]) -> Table:
-    table = Table("source", "may pay", "lacks")
+    table = new_table("source", "may pay", "lacks")
     for look in looks:
         lacks = ", ".join(look["lacks"])
         table.add_row(_source(look["source"]), "no" if lacks else "yes", lacks)
@@ -210,7 +218,7 @@ def _looks(looks: list[dict[str, Any]]) -> Table:
 
 
 def _standings(standings: list[dict[str, Any]]) -> Table:
-    table = Table("source", "unit", "granted", "used", "reserved", "free", "gives")
+    table = new_table("source", "unit", "granted", "used", "reserved", "free", "gives")
     for each in standings:
         unit = (each["currency"] and f"millionths of {each['currency']}") or each["unit"]
         totals = (str(each[name]) for name in ("granted", "used", "reserved"))

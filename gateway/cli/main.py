@@ -9,7 +9,6 @@ from uuid import UUID
 import typer
 import uvloop
 from rich.console import Console
-from rich.table import Table
 
 from gateway import __version__, app, db, logs
 from gateway.ami import AmiLoginRefused
@@ -29,7 +28,9 @@ from gateway.cli.terminal import (
     JsonOption,
     TenantOption,
     fail,
+    fail_without_ledger,
     messages,
+    new_table,
     read,
 )
 from gateway.ledger import Finding, Ledger, LedgerUnavailable
@@ -97,7 +98,7 @@ def show_settings(as_json: JsonOption = False) -> None:
     if as_json:
         typer.echo(json.dumps(values, indent=2))
         return
-    table = Table("setting", "value")
+    table = new_table("setting", "value")
     for section, fields in values.items():
         for name, value in fields.items():
             table.add_row(f"{section}.{name}", "" if value is None else str(value))
@@ -159,4 +160,4 @@ async def _findings(tenant: UUID | None) -> tuple[Finding, ...]:
         async with db.pool(patient) as pool:
             return await Ledger(pool, call_seconds_max=CHECK_SECONDS_MAX).check(tenant)
     except LedgerUnavailable as error:
-        fail(f"The ledger does not answer: {error}. Check DIALOUT_DATABASE__DSN.")
+        fail_without_ledger(error, "DIALOUT_DATABASE__DSN")

@@ -11,7 +11,6 @@ from uuid import UUID
 import typer
 from pydantic import JsonValue, TypeAdapter
 from rich.console import Console
-from rich.table import Table
 
 from gateway.cli.provisioning import (
     BecauseOption,
@@ -25,7 +24,7 @@ from gateway.cli.provisioning import (
     tell_of_more,
     tenant_named,
 )
-from gateway.cli.terminal import JsonOption, fail
+from gateway.cli.terminal import JsonOption, fail, new_table
 from gateway.core.choices import (
     ChoiceFaults,
     Choices,
@@ -56,7 +55,7 @@ def show_policy(tenant: WhoseOption, as_json: JsonOption = False) -> None:
     if as_json:
         typer.echo(json.dumps(choices))
         return
-    table = Table("choice", "value")
+    table = new_table("choice", "value")
     for name, value in choices.items():
         table.add_row(name, _shown(value))
     Console(highlight=False).print(table)
@@ -161,7 +160,7 @@ def list_policies(
             )
         )
     else:
-        table = Table("tenant id", "name", "not as by default")
+        table = new_table("tenant id", "name", "not as by default")
         for tenant, own in policies:
             table.add_row(str(tenant.tenant_id), printable(tenant.name), _differences(own))
         Console(highlight=False).print(table)

@@ -18,12 +18,10 @@ from uuid import UUID
 import typer
 from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 from rich.text import Text
 
 from gateway import db
-from gateway.cli.terminal import EXIT_FINDINGS, fail, read
+from gateway.cli.terminal import EXIT_FINDINGS, fail, fail_without_ledger, new_table, progress, read
 from gateway.ledger import Change, LedgerUnavailable, Provisioning, Tenant
 from gateway.provisioning.forms import NAME, Author, Form
 from gateway.provisioning.imports import Import, Imported, Put, Rejected
@@ -190,7 +188,7 @@ def show(rows: Sequence[Summarized], columns: Sequence[str], *, as_json: bool) -
     if as_json:
         typer.echo(json.dumps(summaries))
         return
-    table = Table(*(name.replace("_", " ") for name in columns))
+    table = new_table(*(name.replace("_", " ") for name in columns))
     for summary in summaries:
         table.add_row(*(Text(printable(summary[name])) for name in columns))
     Console(highlight=False).print(table)
@@ -241,19 +239,7 @@ def sheet_import(
     provisioning: Provisioning, file: Path, who: Author, *, as_json: bool
 ) -> Iterator[tuple[Import, BinaryIO]]:
     """Lend what imports, and the open sheet; a bar shows how far it is, if anybody looks."""
-    console = Console(stderr=True)
-    with (
-        _opened(file) as sheet,
-        Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=as_json or not console.is_terminal,
-        ) as bar,
-    ):
+    with _opened(file) as sheet, progress(is_quiet=as_json) as bar:
         task = bar.add_task("checking", total=None)
 
         def tick(done: int, of: int | None) -> None:
@@ -295,7 +281,7 @@ async def _run(ask: Callable[[Provisioning], Awaitable[T]]) -> T:
         async with db.pool(patient) as pool:
             return await ask(Provisioning(pool, call_seconds_max=STATEMENT_SECONDS_MAX))
     except LedgerUnavailable as error:
-        fail(f"The ledger does not answer: {error}. Check DIALOUT_ADMIN__DSN.")
+        fail_without_ledger(error, "DIALOUT_ADMIN__DSN")
 
 
 @contextmanager

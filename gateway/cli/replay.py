@@ -11,11 +11,19 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from gateway import db
-from gateway.cli.terminal import JsonOption, TenantOption, fail, instant, read
+from gateway.cli.terminal import (
+    JsonOption,
+    TenantOption,
+    fail,
+    fail_without_ledger,
+    instant,
+    new_table,
+    progress,
+    read,
+)
 from gateway.core.choices import ChoiceFaults, read_choices
 from gateway.core.e164 import METADATA_VERSION
 from gateway.inquiry import Inquiry
@@ -102,7 +110,7 @@ def replay(
             _Run(database, call, choices, deck, as_json).tenants(tenant, start, end)
         )
     except LedgerUnavailable as error:
-        fail(f"The ledger does not answer: {error}. Check DIALOUT_DATABASE__DSN.")
+        fail_without_ledger(error, "DIALOUT_DATABASE__DSN")
     if as_json:
         typer.echo(
             json.dumps(
@@ -137,14 +145,7 @@ class _Run:
         self._call = call
         self._choices = choices
         self._deck = deck
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            disable=is_quiet,
-        )
+        self._bar = progress(is_quiet=is_quiet)
         self._changes: list[Replayed] = []
 
     async def tenants(
@@ -209,7 +210,7 @@ def _choices(file: Path) -> dict[str, Any]:
 
 
 def _table(tallies: list[Tally]) -> Table:
-    table = Table(
+    table = new_table(
         "tenant", "requests", "newly refused", "newly allowed", "charged", "would be", "moved"
     )
     for tally in tallies:
@@ -227,7 +228,7 @@ def _table(tallies: list[Tally]) -> Table:
 
 
 def _changes(changes: list[Replayed]) -> Table:
-    table = Table("asked for", "number", "was", "would be", "moved")
+    table = new_table("asked for", "number", "was", "would be", "moved")
     for change in changes:
         summary = change.summary()
         table.add_row(

@@ -8,7 +8,10 @@ from uuid import UUID
 
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column, Table
 
+from gateway.ledger import LedgerUnavailable
 from gateway.settings import SettingsError
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
@@ -46,6 +49,31 @@ def instant(option: str, text: str | None) -> datetime:
     except ValueError:
         fail(f"{option} {text}: no time. Write it like 2026-11-21 or 2026-11-21T09:30:00+01:00.")
     return named if named.tzinfo else named.replace(tzinfo=UTC)
+
+
+def new_table(*headings: str) -> Table:
+    """Return an empty table that cuts nothing off: an id that is folded can still be copied."""
+    columns = (Column(heading, overflow="fold") for heading in headings)
+    return Table(*columns)
+
+
+def progress(*, is_quiet: bool) -> Progress:
+    """Return bars on standard error for whoever looks; none if that is no terminal."""
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=is_quiet or not console.is_terminal,
+    )
+
+
+def fail_without_ledger(error: LedgerUnavailable, variable: str) -> NoReturn:
+    """End the command: the ledger is away, or does not let this login do it."""
+    fail(f"The ledger cannot be used: {error}. Check {variable}.")
 
 
 def fail(message: str) -> NoReturn:
