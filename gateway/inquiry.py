@@ -20,7 +20,7 @@ from gateway.core.facts import (
     MeetingFacts,
     TenantFacts,
 )
-from gateway.ledger import DestinationAnswer, Ledger, MeetingPermissions
+from gateway.ledger import DestinationAnswer, Ledger, MeetingPermissions, TriedDeck
 
 
 class Inquiry:
@@ -62,15 +62,12 @@ class Inquiry:
         number: Destination | NumberRefusal,
         at: datetime,
         *,
-        deck_id: int | None = None,
+        tried: TriedDeck | None = None,
     ) -> DestinationFacts | None:
-        """Return what is known of a number; None for what is no number.
-
-        ``deck_id`` is a deck to try instead of the tenant's own.
-        """
+        """Return what is known of a number; None for what is no number."""
         if isinstance(number, NumberRefusal):
             return None
-        answer = await self._ledger.destination_facts(tenant_id, number, at, deck_id=deck_id)
+        answer = await self._ledger.destination_facts(tenant_id, number, at, tried=tried)
         return _destination(number, answer, number.region in self._toll_free_regions)
 
 

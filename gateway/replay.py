@@ -28,14 +28,14 @@ from gateway.core.policy import Allow, Decision, decide
 from gateway.core.rating import Micros, Seconds
 from gateway.core.reasons import Reason
 from gateway.inquiry import Inquiry
-from gateway.ledger import Ledger
+from gateway.ledger import Ledger, TriedDeck
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """What is to be tried: a deck instead of each tenant's own, choices instead of the stored."""
 
-    deck_id: int | None
+    deck: TriedDeck | None
     choices: dict[str, Any]
 
 
@@ -43,7 +43,7 @@ class Candidate:
 class Replayed:
     """One recorded request, decided again.
 
-    ``before`` and ``after`` are None where policy allows. Micros are what the call cost and
+    ``before`` and ``after`` are None where the call is allowed. Micros are what the call cost and
     would have cost, in ``currency``; both 0 for one that nobody answered. ``unfunded_seconds``
     were talked and no source would have paid for them. ``is_readable`` is False for a request
     whose facts are of a version that stored another format: nothing else is known of it.
@@ -120,8 +120,8 @@ class Replay:
         return Replayed(
             dial_out=dial_out,
             is_readable=True,
-            before=_reason(explanation.decision),
-            after=_reason(decision),
+            before=dial_out.reason,
+            after=_after(dial_out, explanation.decision, decision),
             recorded_micros=recorded,
             candidate_micros=micros,
             currency=_currency(dial_out, facts),
@@ -160,11 +160,11 @@ class Replay:
         number: Destination | NumberRefusal,
         at: datetime,
     ) -> DestinationFacts | None:
-        deck_id = self._candidate.deck_id
-        if number == stored.number and deck_id is None:
+        tried = self._candidate.deck
+        if number == stored.number and tried is None:
             return stored.destination
         found = await self._inquiry.destination(
-            dial_out.request.key.tenant_id, number, at, deck_id=deck_id
+            dial_out.request.key.tenant_id, number, at, tried=tried
         )
         if number != stored.number or stored.destination is None or found is None:
             return found
@@ -198,8 +198,17 @@ class Replay:
         return Micros(0), Seconds(seconds)
 
 
-def _reason(decision: Decision) -> Reason | None:
-    return None if isinstance(decision, Allow) else decision.reason
+def _after(dial_out: DialOut, before: Decision, after: Decision) -> Reason | None:
+    """Return the refusal under the candidate.
+
+    What the ledger refused, because nothing was left, stays refused unless a source may pay
+    that was not asked then.
+    """
+    if not isinstance(after, Allow):
+        return after.reason
+    if isinstance(before, Allow) and set(after.sources) <= set(before.sources):
+        return dial_out.reason
+    return None
 
 
 def _currency(dial_out: DialOut, facts: Facts) -> str | None:

@@ -5,29 +5,32 @@ import json
 import tomllib
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from gateway import db
 from gateway.cli.terminal import (
     JsonOption,
     TenantOption,
+    checked,
+    console,
     fail,
     fail_without_ledger,
     instant,
     new_table,
+    printable,
     progress,
     read,
 )
 from gateway.core.choices import ChoiceFaults, read_choices
 from gateway.core.e164 import METADATA_VERSION
 from gateway.inquiry import Inquiry
-from gateway.ledger import Ledger, LedgerUnavailable, TenantName
+from gateway.ledger import Ledger, LedgerUnavailable, TenantName, TriedDeck
+from gateway.provisioning.forms import DECK_NAME
 from gateway.replay import Candidate, Replay, Replayed
 from gateway.settings import CallSettings, DatabaseSettings, read_deciding_settings
 
@@ -35,6 +38,11 @@ CALL_SECONDS_MAX = 60.0
 """A page of records may be far away on the disk, and nobody waits on a telephone."""
 
 CHANGES_SHOWN = 20
+
+NOT_REPLAYED = frozenset(
+    {"addon_fair_use_minutes", "availability_version", "on_exhaustion", "pool_basis"}
+)
+"""Choices that no rule looks at: they change what the ledger funds, or provisioning."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -103,14 +111,22 @@ def replay(
     would be newly refused, newly allowed, and the money that would move, per tenant.
     """
     choices = {} if policy is None else _choices(policy)
+    unseen = sorted(NOT_REPLAYED.intersection(choices))
+    deck_name = None if deck is None else checked("deck", DECK_NAME, deck)
     start, end = instant("--since", since), instant("--until", until)
     database, call = read(read_deciding_settings)
     try:
         tallies, changes = asyncio.run(
-            _Run(database, call, choices, deck, as_json).tenants(tenant, start, end)
+            _Run(database, call, choices, deck_name, as_json).tenants(tenant, start, end)
         )
     except LedgerUnavailable as error:
         fail_without_ledger(error, "DIALOUT_DATABASE__DSN")
+    if unseen:
+        typer.echo(
+            f"Not replayed: {', '.join(unseen)}. They change no decision that is on record, "
+            "but what the ledger funds or what may be provisioned.",
+            err=True,
+        )
     if as_json:
         typer.echo(
             json.dumps(
@@ -118,16 +134,17 @@ def replay(
                     "metadata_version": METADATA_VERSION,
                     "tenants": [tally.summary() for tally in tallies],
                     "changes": [change.summary() for change in changes],
+                    "not_replayed": unseen,
                 }
             )
         )
         return
-    console = Console(highlight=False)
-    console.print(_table(tallies))
+    out = console()
+    out.print(_table(tallies))
     if changes:
-        console.print(_changes(changes[:CHANGES_SHOWN]))
+        out.print(_changes(changes[:CHANGES_SHOWN]))
     if len(changes) > CHANGES_SHOWN:
-        console.print(f"{len(changes) - CHANGES_SHOWN} more changes: --json lists them all.")
+        out.print(f"{len(changes) - CHANGES_SHOWN} more changes: --json lists them all.")
 
 
 class _Run:
@@ -158,13 +175,13 @@ class _Run:
             ]
             if not tenants:
                 fail("There is no such tenant." if tenant_id else "There is no tenant yet.")
-            deck_id, tenants = await self._priced(ledger, tenants)
+            deck, tenants = await self._priced(ledger, tenants)
             run = Replay(
                 ledger=ledger,
                 inquiry=Inquiry(
                     ledger=ledger, toll_free_regions=self._call.regions_served_toll_free()
                 ),
-                candidate=Candidate(deck_id=deck_id, choices=self._choices),
+                candidate=Candidate(deck=deck, choices=self._choices),
             )
             with self._bar:
                 tallies = [await self._tenant(ledger, run, each, since, until) for each in tenants]
@@ -172,8 +189,8 @@ class _Run:
 
     async def _priced(
         self, ledger: Ledger, tenants: list[TenantName]
-    ) -> tuple[int | None, list[TenantName]]:
-        """Return the deck to try, and the tenants whose currency it is in."""
+    ) -> tuple[TriedDeck | None, list[TenantName]]:
+        """Return the deck to try, as it is now, and the tenants whose currency it is in."""
         if self._deck is None:
             return None, tenants
         found = await ledger.rate_deck_find(self._deck)
@@ -186,14 +203,14 @@ class _Run:
         if len(priced) < len(tenants):
             left_out = len(tenants) - len(priced)
             typer.echo(f"{left_out} tenants in other currencies than {currency} left out", err=True)
-        return deck_id, priced
+        return TriedDeck(deck_id=deck_id, rates_at=datetime.now(UTC)), priced
 
     async def _tenant(
         self, ledger: Ledger, run: Replay, tenant: TenantName, since: datetime, until: datetime
     ) -> Tally:
         tally = Tally(tenant=tenant)
         total = await ledger.dial_outs_count(tenant.tenant_id, since, until)
-        task = self._bar.add_task(tenant.name, total=total)
+        task = self._bar.add_task(printable(tenant.name), total=total)
         async for replayed in run.run(tenant.tenant_id, since, until):
             tally.add(replayed)
             if replayed.is_changed:
@@ -215,7 +232,7 @@ def _table(tallies: list[Tally]) -> Table:
     )
     for tally in tallies:
         table.add_row(
-            tally.tenant.name,
+            printable(tally.tenant.name),
             str(tally.requests)
             + (f" ({tally.unreadable} of an older format)" if tally.unreadable else ""),
             _reasons(tally.newly_refused),
@@ -233,7 +250,7 @@ def _changes(changes: list[Replayed]) -> Table:
         summary = change.summary()
         table.add_row(
             summary["requested_at"],
-            summary["number_typed"],
+            printable(summary["number_typed"]),
             summary["before"],
             summary["after"],
             _money(change.moved_micros, change.currency or ""),

@@ -13,6 +13,7 @@ from gateway.ledger.answers import (
     RequestOutcome,
     SettleOutcome,
     TenantName,
+    TriedDeck,
     Unit,
     VoidOutcome,
 )
@@ -92,6 +93,7 @@ __all__ = [
     "TenantName",
     "TenantOutcome",
     "TenantUpdateOutcome",
+    "TriedDeck",
     "Unit",
     "VoidOutcome",
 ]

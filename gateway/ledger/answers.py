@@ -129,6 +129,14 @@ class DestinationAnswer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TriedDeck:
+    """A deck to try instead of a tenant's own, with the rates that it has at an instant."""
+
+    deck_id: int
+    rates_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rehearsal:
     """What a reservation would have been. ``reason`` is None if it would have been made."""
 

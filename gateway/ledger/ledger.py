@@ -11,7 +11,7 @@ from uuid import UUID
 
 from gateway.core.causes import Disposition
 from gateway.core.dial_out import DialOut, DialOutRequest, Terms
-from gateway.core.e164 import Destination
+from gateway.core.e164 import ORDINARY_KINDS, Destination
 from gateway.core.facts import OrganizerId
 from gateway.core.key import DialOutKey
 from gateway.core.rating import Micros, Rate, Seconds
@@ -31,6 +31,7 @@ from gateway.ledger.answers import (
     RequestOutcome,
     SettleOutcome,
     TenantName,
+    TriedDeck,
     VoidOutcome,
 )
 from gateway.ledger.session import Session
@@ -41,12 +42,12 @@ _RESERVE: Final = """
     SELECT outcome, (record).* FROM dialout.reserve(
         $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
         ROW($13, $14, $15, $16, $17, $18, $19)::dialout.rate_terms,
-        $20, $21, $22, $23, $24, $25, $26, $27
+        $20, $21, $22, $23, $24, $25, $26, $27, $28
     )
 """
 _REHEARSE: Final = """
     SELECT * FROM dialout.rehearse(
-        $1, $2, $3, $4, ROW($5, $6, $7, $8, $9, $10, $11)::dialout.rate_terms, $12, $13, $14
+        $1, $2, $3, $4, ROW($5, $6, $7, $8, $9, $10, $11)::dialout.rate_terms, $12, $13, $14, $15
     )
 """
 _REFUSE: Final = """
@@ -99,12 +100,13 @@ class Ledger:
         destination: Destination,
         at: datetime,
         *,
-        deck_id: int | None = None,
+        tried: TriedDeck | None = None,
     ) -> DestinationAnswer:
-        """Return what is known of a destination at ``at``. No deck is the tenant's own."""
+        """Return what is known of a destination at ``at``, by the tenant's deck or a tried one."""
+        deck_id, rates_at = (tried.deck_id, tried.rates_at) if tried else (None, None)
         row = await self._session.fetch_one(
-            "SELECT * FROM dialout.destination_facts($1, $2, $3, $4, $5)",
-            *(tenant_id, destination.e164, destination.region, deck_id, at),
+            "SELECT * FROM dialout.destination_facts($1, $2, $3, $4, $5, $6)",
+            *(tenant_id, destination.e164, destination.region, at, deck_id, rates_at),
         )
         return rows.destination_answer(row)
 
@@ -124,6 +126,9 @@ class Ledger:
     ) -> tuple[RequestOutcome, DialOut]:
         """Set aside what the call may cost, from ``sources`` in their order, or refuse it.
 
+        A call to a number that can cost anything never goes on without funds, whatever the
+        tenant chose for those whose funds end.
+
         ``gate_uniqueid`` names a channel that waits already: the dial-out is released to it.
         """
         row = await self._session.fetch_one(
@@ -134,6 +139,7 @@ class Ledger:
             *_rate(rate),
             *(terms.talk_seconds_max, terms.talk_seconds_min, terms.ring_seconds),
             *(terms.caller_id, explanation, at, expires_at, gate_uniqueid),
+            destination.kind in ORDINARY_KINDS,
         )
         return RequestOutcome(row["outcome"]), rows.dial_out(row)
 
@@ -156,6 +162,7 @@ class Ledger:
         self,
         tenant_id: UUID,
         organizer_id: OrganizerId,
+        destination: Destination,
         sources: Sequence[Source],
         rate: Rate | None,
         terms: Terms,
@@ -168,6 +175,7 @@ class Ledger:
             *_sources(sources),
             *_rate(rate),
             *(terms.talk_seconds_max, terms.talk_seconds_min, at),
+            destination.kind in ORDINARY_KINDS,
         )
         return rows.rehearsal(row)
 

@@ -1,14 +1,20 @@
--- destination_facts(tenant_id, e164, region, deck_id, at)
+-- destination_facts(tenant_id, e164, region, at, deck_id, rates_at)
 --     -> zones, operator_prefix, high_risk_prefix, tenant_prefix, exempt_prefix, rate
 --
 -- What the reference data, the lists and a rate deck say of a destination at an instant: the
 -- zones that its country is in, the longest prefix that each list has, and the rate of the
--- longest prefix in the deck. A null deck is the tenant's own. Null rate: the deck has none,
--- or there is no deck. Always one row.
+-- longest prefix in the deck. A null deck is the tenant's own, and null rates_at is the same
+-- instant; a deck that is tried out has no rates of the past. Null rate: the deck has none, or
+-- there is no deck. Always one row.
 --
 -- Retries: writes nothing.
 CREATE OR REPLACE FUNCTION dialout.destination_facts(
-    p_tenant_id uuid, p_e164 text, p_region text, p_deck_id integer, p_at timestamptz
+    p_tenant_id uuid,
+    p_e164 text,
+    p_region text,
+    p_at timestamptz,
+    p_deck_id integer,
+    p_rates_at timestamptz
 )
 RETURNS TABLE (
     zones text[],
@@ -67,7 +73,8 @@ AS $$
                 (SELECT t.rate_deck_id FROM tenant AS t WHERE t.tenant_id = p_tenant_id)
             )
             AND r.prefix = ANY(number.prefixes)
-            AND r.valid_from <= p_at AND p_at < r.valid_to
+            AND r.valid_from <= coalesce(p_rates_at, p_at)
+            AND coalesce(p_rates_at, p_at) < r.valid_to
         ORDER BY length(r.prefix) DESC
         LIMIT 1
     ) AS longest ON true

@@ -24,6 +24,7 @@ from gateway.ledger import (
     OrganizerAnswer,
     PolicyOutcome,
     PrefixEffect,
+    TriedDeck,
 )
 from tests.ledger.world import ACTOR, LONDON, LONDON_ROW, NOON, ORGANIZER, YEAR_BEFORE, World
 
@@ -220,7 +221,8 @@ async def test_a_deck_may_be_tried_instead_of_the_tenants_own(ledger: Ledger, wo
     found = await ledger.rate_deck_find(name)
     assert found is not None
 
-    tried = await ledger.destination_facts(world.tenant_id, LONDON, NOON, deck_id=found[0])
+    deck = TriedDeck(deck_id=found[0], rates_at=NOON)
+    tried = await ledger.destination_facts(world.tenant_id, LONDON, NOON, tried=deck)
     own = await ledger.destination_facts(world.tenant_id, LONDON, NOON)
 
     assert tried.rate is not None

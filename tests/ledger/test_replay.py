@@ -14,15 +14,26 @@ from typer.testing import CliRunner
 
 from gateway.admission import Admission
 from gateway.cli.main import cli
-from gateway.core.choices import Opening
-from gateway.core.facts import Sku
+from gateway.core.choices import MeetingPermission, Opening
+from gateway.core.e164 import Region
+from gateway.core.facts import OrganizerId, Sku, SourceKind
 from gateway.core.rating import Micros
 from gateway.core.reasons import Reason
 from gateway.inquiry import Inquiry
-from gateway.ledger import Ledger
+from gateway.ledger import Ledger, RequestOutcome, TriedDeck
 from gateway.replay import Candidate, Replay, Replayed
 from tests.ledger.test_explainer import asked
-from tests.ledger.world import LONDON_ROW, NOON, TERMS, YEAR_BEFORE, World
+from tests.ledger.world import (
+    ACTOR,
+    CREDITS,
+    LONDON_ROW,
+    NOON,
+    ORGANIZER,
+    POOL,
+    TERMS,
+    YEAR_BEFORE,
+    World,
+)
 
 LATER = NOON + timedelta(days=1)
 PREMIUM = "+44 909 879 0000"
@@ -67,7 +78,9 @@ async def replayed(
     run = Replay(
         ledger=world.ledger,
         inquiry=inquiry,
-        candidate=Candidate(deck_id=found[0] if found else None, choices=choices),
+        candidate=Candidate(
+            deck=TriedDeck(deck_id=found[0], rates_at=LATER) if found else None, choices=choices
+        ),
     )
     return {
         each.dial_out.request.number_typed: each
@@ -97,13 +110,16 @@ async def test_a_policy_that_opens_premium_numbers(history: World, inquiry: Inqu
 async def test_a_deck_moves_money_and_refuses_what_it_lacks(
     history: World, inquiry: Inquiry
 ) -> None:
-    """London is paid in minutes, whatever it costs; Kenya costs what the other deck says."""
+    """London is paid in minutes, whatever it costs; Kenya costs what the other deck says.
+
+    The decks were imported after the calls, as those that somebody wants to try are.
+    """
     dearer = f"deck {uuid4()}"
     await history.put_deck(
-        dearer, [replace(LONDON_ROW, prefix="254", price_micros=Micros(20_000))], YEAR_BEFORE
+        dearer, [replace(LONDON_ROW, prefix="254", price_micros=Micros(20_000))], LATER
     )
     without = f"deck {uuid4()}"
-    await history.put_deck(without, [LONDON_ROW], YEAR_BEFORE)
+    await history.put_deck(without, [LONDON_ROW], LATER)
 
     dear = await replayed(history, inquiry, deck=dearer)
     refused = await replayed(history, inquiry, deck=without)
@@ -140,6 +156,124 @@ async def test_a_call_that_loses_its_minutes_is_paid_by_credits(
     assert again[LONDON].after is None
     assert again[LONDON].moved_micros == 2 * 12_000 + 5_000
     assert again[KENYA].moved_micros == 0
+
+
+async def test_a_source_that_newly_may_pay_does(history: World, inquiry: Inquiry) -> None:
+    """It is taken to have enough: what credits paid is given back."""
+    await history.add_licence(sku=Sku.EXTENDED_DIALOUT_US_CA)
+    await placed(history, inquiry, KENYA, 90_000, typed="00 254 20 2000000")
+
+    again = await replayed(history, inquiry, addon_regions=frozenset({Region("KE")}))
+
+    assert again["00 254 20 2000000"].moved_micros == -29_000
+    assert not again[KENYA].is_changed  # the licence came after it
+
+
+async def test_what_the_ledger_refused_stays_refused(history: World, inquiry: Inquiry) -> None:
+    """Policy had allowed it and nothing was left: no stricter policy refuses it newly."""
+    exhausted = await refused_for_want(history, inquiry)
+
+    same = await replayed(history, inquiry)
+    stricter = await replayed(history, inquiry, meeting_to_third_party=MeetingPermission.ORGANIZER)
+
+    assert same[exhausted].before is same[exhausted].after is Reason.CREDITS_EXHAUSTED
+    assert not same[exhausted].is_changed
+    assert stricter[exhausted].before is Reason.CREDITS_EXHAUSTED
+
+
+async def test_what_the_ledger_refused_may_find_another_source(
+    history: World, inquiry: Inquiry
+) -> None:
+    """One that was not asked then is taken to have enough."""
+    await history.add_licence(sku=Sku.EXTENDED_DIALOUT_US_CA)
+    exhausted = await refused_for_want(history, inquiry)
+
+    again = await replayed(history, inquiry, addon_regions=frozenset({Region("KE")}))
+
+    assert (again[exhausted].before, again[exhausted].after) == (Reason.CREDITS_EXHAUSTED, None)
+
+
+async def test_seconds_that_nobody_would_pay_are_told(history: World, inquiry: Inquiry) -> None:
+    """The pool paid what it had and credits the rest; without a rate the rest is nobody's."""
+    await history.reserve(None, POOL, seconds=3600 - 90 - 30)
+    await placed(history, inquiry, LONDON, 90_000, typed="+44 20 7946 0123")
+    kenya_only = f"deck {uuid4()}"
+    await history.put_deck(kenya_only, [replace(LONDON_ROW, prefix="254")], LATER)
+
+    again = await replayed(history, inquiry, deck=kenya_only)
+
+    split = again["+44 20 7946 0123"]
+    assert (split.after, split.candidate_micros, split.unfunded_seconds) == (None, 0, 60)
+    assert split.recorded_micros == 12_000 + 5_000
+
+
+async def test_a_meetings_own_permission_is_not_a_choice(history: World, inquiry: Inquiry) -> None:
+    """A choice holds for meetings without one, so it changes nothing for this one."""
+    async with history.provisioning.change(actor=ACTOR) as change:
+        await change.meeting_put(
+            history.tenant_id,
+            "room-1",
+            to_self=MeetingPermission.EVERYONE,
+            to_third_party=MeetingPermission.EVERYONE,
+        )
+    await placed(history, inquiry, LONDON, 90_000, typed="+44 20 7946 0123", initiator="guest")
+    choice = {"meeting_to_third_party": MeetingPermission.ORGANIZER}
+
+    again = await replayed(history, inquiry, **choice)
+
+    assert again["+44 20 7946 0123"].after is None
+
+
+async def test_digits_are_read_again_where_they_were_read(history: World, inquiry: Inquiry) -> None:
+    """In the asker's country, not the organizer's: else every national number would change."""
+    await history.add_organizer(OrganizerId("kim"), region="KE")
+    await placed(history, inquiry, KENYA, 90_000, typed="020 2000000", initiator="kim")
+
+    again = await replayed(history, inquiry)
+
+    assert not again["020 2000000"].is_changed
+
+
+async def test_a_number_that_is_read_otherwise_is_looked_up_anew(
+    history: World, inquiry: Inquiry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was known of the old number says nothing about the new one."""
+    monkeypatch.setattr(phonenumbers, "format_number", lambda _number, _form: "+254202000001")
+
+    again = await replayed(history, inquiry)
+
+    assert again[LONDON].after is Reason.DESTINATION_AMBIGUOUS
+
+
+async def placed(
+    world: World,
+    inquiry: Inquiry,
+    number: str,
+    milliseconds: int,
+    *,
+    typed: str | None = None,
+    initiator: str = ORGANIZER,
+) -> None:
+    """Have a call placed, answered and settled."""
+    request = replace(asked(world, typed or number), initiator_id=initiator)
+    admission = Admission(ledger=world.ledger, inquiry=inquiry, terms=TERMS)
+    outcome, _ = await admission.admit(request, at=NOON)
+    assert outcome is RequestOutcome.RESERVED
+    await world.ledger.claim(request.key, "a-gate", NOON)
+    await world.settle(request.key, milliseconds)
+
+
+async def refused_for_want(world: World, inquiry: Inquiry) -> str:
+    """Have a call to Kenya refused because all credits are set aside; return how it was typed."""
+    free = (await world.balance(SourceKind.CREDITS)).free
+    dear = replace(world.rate, price_micros=Micros((free - 5_000) // 60 * 60), prefix="254")
+    await world.reserve(None, CREDITS, seconds=60, rate=dear)
+    request = asked(world, "00254 20 2000000")
+    admission = Admission(ledger=world.ledger, inquiry=inquiry, terms=TERMS)
+    _, dial_out = await admission.admit(request, at=NOON)
+    assert dial_out is not None
+    assert dial_out.reason is Reason.CREDITS_EXHAUSTED
+    return request.number_typed
 
 
 async def test_what_an_older_version_stored_is_counted_apart(
