@@ -13,6 +13,7 @@ from typing import Final, TypeAlias
 
 import asyncpg
 from pogo_core.util import migrate as pogo
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_random
 
 from gateway.core.reasons import REASON_TEXTS
 from gateway.settings import DatabaseSettings
@@ -73,9 +74,10 @@ async def _keep(_connection: object) -> None:
 async def migrate(settings: DatabaseSettings, progress: Progress | None = None) -> None:
     """Bring the schema of the database to that of this version; ``progress`` hears each step.
 
-    Harmless when repeated or run from several processes at once: one works, the others wait
-    and find nothing to do. What fails leaves the step before it in place. The login needs
-    the right to create roles and schemas; the gateway's own login does not.
+    Harmless when repeated, when run from several processes at once, of which one works while
+    the others wait, and while calls are made, which it lets go first. What fails leaves the
+    step before it in place. The login needs the right to create roles and schemas; the
+    gateway's own login does not.
 
     Raises ``DatabaseUnavailable``.
     """
@@ -88,18 +90,42 @@ async def migrate(settings: DatabaseSettings, progress: Progress | None = None) 
                 f"this is PostgreSQL {version.major}, and {POSTGRES_VERSION_MIN} or later is needed"
             )
         await connection.execute("SELECT pg_advisory_lock($1)", _MIGRATION_LOCK)
-        await _run(connection, SQL / "schema.sql", tell)
-        tell("migrations")
-        await pogo.apply(
-            connection, SQL / "migrations", schema_name="dialout", logger=_pogo_logger()
-        )
-        async with connection.transaction():
-            await connection.execute("SET LOCAL ROLE dialout_owner")
-            await connection.execute("SET LOCAL search_path TO dialout, pg_temp")
-            await _replace_all(connection, tell)
-            await _load_reference(connection, tell)
+        await connection.execute(f"SET lock_timeout TO {_LOCK_MILLISECONDS_MAX}")
+        await _GIVING_WAY(_apply, connection, tell)
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise DatabaseUnavailable(f"this login may not migrate: {error}") from error
     finally:
         await connection.close()
+
+
+async def _apply(connection: Connection, tell: Progress) -> None:
+    await _run(connection, SQL / "schema.sql", tell)
+    tell("migrations")
+    await pogo.apply(connection, SQL / "migrations", schema_name="dialout", logger=_pogo_logger())
+    async with connection.transaction():
+        await connection.execute("SET LOCAL ROLE dialout_owner")
+        await connection.execute("SET LOCAL search_path TO dialout, pg_temp")
+        await _replace_all(connection, tell)
+        await _load_reference(connection, tell)
+
+
+def _is_in_the_way(error: BaseException) -> bool:
+    """Return whether calls held what the migration needs; the migration tool wraps what it says."""
+    if isinstance(error, asyncpg.LockNotAvailableError | asyncpg.DeadlockDetectedError):
+        return True
+    return error.__cause__ is not None and _is_in_the_way(error.__cause__)
+
+
+# A migration replaces what calls are using. It waits for them for less time than it takes the
+# server to look for a deadlock, and then lets everything go and begins again: so it is never a
+# call that is given up.
+_LOCK_MILLISECONDS_MAX: Final = 300
+_GIVING_WAY: Final = AsyncRetrying(
+    retry=retry_if_exception(_is_in_the_way),
+    stop=stop_after_delay(120),
+    wait=wait_random(0.05, 0.5),
+    reraise=True,
+)
 
 
 async def _connect(settings: DatabaseSettings) -> Connection:
@@ -122,6 +148,11 @@ async def _connect(settings: DatabaseSettings) -> Connection:
 async def _replace_all(connection: Connection, tell: Progress) -> None:
     # A body is checked when it runs: functions and views name each other, in no order.
     await connection.execute("SET LOCAL check_function_bodies TO off")
+    # Whoever reads a view locks it and then those that it is made of, which have lower numbers.
+    # Taken in that order, the locks of a migration and of a call form no circle.
+    for path in sorted((SQL / "views").glob("*.sql"), reverse=True):
+        view = path.stem.split("_", 1)[1]
+        await connection.execute(f'ALTER VIEW IF EXISTS "{view}" RESET (security_barrier)')
     for folder in ("views", "functions"):
         for path in sorted((SQL / folder).glob("*.sql")):
             await _run(connection, path, tell)

@@ -12,7 +12,7 @@ from gateway import db
 from gateway.lab.postgres import Postgres
 from gateway.ledger import Ledger
 from tests.ledger.conftest import settings
-from tests.ledger.world import POOL, World
+from tests.ledger.world import CREDITS, POOL, World
 
 MIGRATE = """
 import asyncio, sys
@@ -63,3 +63,30 @@ async def test_a_database_that_is_not_there_is_named(server: Postgres) -> None:
     """An operator who mistyped reads one line, not a trace of a driver."""
     with pytest.raises(db.DatabaseUnavailable, match="no_such_database"):
         await db.migrate(settings(server.dsn("no_such_database")))
+
+
+async def test_a_migration_gives_way_to_calls(ledger: Ledger, world: World, dsn: str) -> None:
+    """It replaces what they are using, in another order than they use it.
+
+    Were it to wait for them, the server would find a deadlock now and then, and end a call's
+    transaction to break it.
+    """
+    await world.add_credits(10**12)
+    migrating = asyncio.Event()
+    calls = 0
+
+    async def call() -> None:
+        nonlocal calls
+        while not migrating.is_set():
+            await world.settle(await world.released(CREDITS, seconds=60), 1000)
+            calls += 1
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(8):
+            tasks.create_task(call())
+        for _ in range(4):
+            await db.migrate(settings(dsn))
+        migrating.set()
+
+    assert calls > 0
+    assert await ledger.check() == ()
