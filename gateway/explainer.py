@@ -94,6 +94,7 @@ class Explainer:
         rehearsal = await self._ledger.rehearse(
             request.key.tenant_id,
             request.organizer_id,
+            facts.dialled,
             decision.sources,
             known(facts.destination).rate,
             self._terms,

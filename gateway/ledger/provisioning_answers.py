@@ -44,6 +44,7 @@ class OrganizerOutcome(StrEnum):
     UNKNOWN_TENANT = "unknown_tenant"
     UNKNOWN_REGION = "unknown_region"
     UNCHANGED = "unchanged"
+    LICENCE_NOT_SOLD = "licence_not_sold"
     CREATED = "created"
     UPDATED = "updated"
 

@@ -101,6 +101,11 @@ OUTCOME_TEXTS: dict[str, OutcomeText] = {
         "The licence is not sold in the organizer's country, by the edition that the tenant's "
         "policy names. Correct the usage location, or force it.",
     ),
+    "licence_not_sold": OutcomeText(
+        Standing.CONFLICT,
+        "The organizer holds a licence that is not sold in that country. End the licence first, "
+        "or assign it again with --force after the move.",
+    ),
     "prerequisite_missing": OutcomeText(
         Standing.REFUSED,
         "The add-on needs audio_conferencing or audio_conferencing_ppm for its whole period. "

@@ -1,11 +1,14 @@
 -- benefit_units(source, sku, basis, at) -> units, next_start
 --
--- How many licences bring minutes into a source of a benefit: those that have started by
--- p_at and are valid at any time of the source's own. next_start is when the next one does.
+-- How many licences bring minutes into a source of a benefit: the most that there were at
+-- one instant of the source's own time, up to p_at. next_start is when the next one starts.
 --
--- By the basis `assigned`, organizers are counted and not rows, so that a renewal in
--- mid-month brings nothing twice; what is one organizer's counts that one alone. By
--- `purchased` it is the most that were owned at one instant, for the same reason.
+-- Not all that there ever were: neither a renewal nor another organizer who takes a licence
+-- over in mid-month brings minutes twice.
+--
+-- By the basis `assigned`, organizers are counted and not rows: the periods of old rows may
+-- overlap. What is one organizer's counts that one alone. By `purchased`, what was bought is
+-- counted, whoever holds it.
 --
 -- Retries: writes nothing.
 CREATE OR REPLACE FUNCTION dialout.benefit_units(
@@ -32,40 +35,39 @@ BEGIN
             AND l.sku = p_sku
             AND l.valid_from < p_source.valid_to
             AND l.valid_to > p_source.valid_from;
-    ELSIF p_basis = 'assigned' THEN
-        SELECT
-            count(DISTINCT l.organizer_id) FILTER (WHERE l.valid_from <= p_at),
-            min(l.valid_from) FILTER (WHERE l.valid_from > p_at)
-        INTO units, next_start
-        FROM licence AS l
-        WHERE
-            l.tenant_id = p_source.tenant_id
-            AND l.sku = p_sku
-            AND l.valid_from < p_source.valid_to
-            AND l.valid_to > p_source.valid_from;
-    ELSE
-        SELECT
-            coalesce(max(owned.units) FILTER (WHERE owned.at <= p_at), 0),
-            min(owned.at) FILTER (WHERE owned.at > p_at)
-        INTO units, next_start
-        FROM (
-            -- What ends and what starts at one instant are peers: their sum is owned then.
-            SELECT
-                change.at,
-                sum(change.units) OVER (ORDER BY change.at) AS units
-            FROM purchase AS p
-            CROSS JOIN LATERAL (
-                VALUES
-                (greatest(p.valid_from, p_source.valid_from), p.quantity),
-                (p.valid_to, -p.quantity)
-            ) AS change (at, units)
-            WHERE
-                p.tenant_id = p_source.tenant_id
-                AND p.sku = p_sku
-                AND p.valid_from < p_source.valid_to
-                AND p.valid_to > p_source.valid_from
-        ) AS owned
-        WHERE owned.at < p_source.valid_to;
+        RETURN;
     END IF;
+
+    SELECT
+        coalesce(max(held.units) FILTER (WHERE held.at <= p_at), 0),
+        min(held.at) FILTER (WHERE held.at > p_at AND held.starting)
+    INTO units, next_start
+    FROM (
+        SELECT
+            change.at,
+            bool_or(change.units > 0) AS starting,
+            sum(sum(change.units)) OVER (ORDER BY change.at) AS units
+        FROM (
+            SELECT
+                unnest(range_agg(tstzrange(l.valid_from, l.valid_to))) AS period,
+                1 AS quantity
+            FROM licence AS l
+            WHERE p_basis = 'assigned' AND l.tenant_id = p_source.tenant_id AND l.sku = p_sku
+            GROUP BY l.organizer_id
+            UNION ALL
+            SELECT
+                tstzrange(p.valid_from, p.valid_to) AS period,
+                p.quantity
+            FROM purchase AS p
+            WHERE p_basis = 'purchased' AND p.tenant_id = p_source.tenant_id AND p.sku = p_sku
+        ) AS holding
+        CROSS JOIN LATERAL (
+            VALUES
+            (greatest(lower(holding.period), p_source.valid_from), holding.quantity),
+            (upper(holding.period), -holding.quantity)
+        ) AS change (at, units)
+        WHERE holding.period && tstzrange(p_source.valid_from, p_source.valid_to)
+        GROUP BY change.at
+    ) AS held;
 END
 $$;

@@ -12,7 +12,10 @@
 --                         kind, at every instant
 --
 -- Retries: writes nothing.
--- Locks:   none; the caller holds the tenant's row, so licences stand still.
+-- Locks:   the organizer's row, unless it is forced: whoever moves the organizer meanwhile
+--          waits, and finds the licence. The caller holds the tenant's row, so licences stand
+--          still.
+-- Raises:  P0002 if there is no such organizer. That is a bug in the caller.
 CREATE OR REPLACE FUNCTION dialout.licence_refusal(
     p_tenant_id uuid,
     p_organizer_id text,
@@ -22,11 +25,11 @@ CREATE OR REPLACE FUNCTION dialout.licence_refusal(
     p_forced boolean
 )
 RETURNS text
-LANGUAGE plpgsql STABLE
+LANGUAGE plpgsql
 SET search_path TO dialout, pg_temp
 AS $$
 DECLARE
-    v_sold boolean;
+    v_region text;
 BEGIN
     IF EXISTS (
         SELECT FROM licence AS l
@@ -40,18 +43,11 @@ BEGIN
     IF p_forced THEN
         RETURN null;
     END IF;
-    SELECT
-        CASE p_sku
-            WHEN 'audio_conferencing' THEN a.audio_conferencing_sold = 'yes'
-            WHEN 'communications_credits' THEN a.credits_sold = 'yes'
-            ELSE a.audio_conferencing_sold IN ('yes', 'ppm_only')
-        END
-    INTO v_sold
+    SELECT o.region INTO STRICT v_region
     FROM organizer AS o
-    INNER JOIN tenant_policy AS c ON o.tenant_id = c.tenant_id
-    INNER JOIN availability AS a ON o.region = a.region AND c.availability_version = a.version
-    WHERE o.tenant_id = p_tenant_id AND o.organizer_id = p_organizer_id;
-    IF v_sold IS NOT true THEN
+    WHERE o.tenant_id = p_tenant_id AND o.organizer_id = p_organizer_id
+    FOR SHARE;
+    IF NOT sku_sold(p_tenant_id, p_sku, v_region) THEN
         RETURN 'not_sold';
     END IF;
     IF p_sku = 'extended_dialout_us_ca' AND (

@@ -1,5 +1,6 @@
 -- rehearse(tenant_id, organizer_id, sources, benefits, rate, talk_seconds_max,
---          talk_seconds_min, at) -> outcome, reason, talk_seconds, limit_seconds, sources
+--          talk_seconds_min, at, may_finish)
+--     -> outcome, reason, talk_seconds, limit_seconds, sources
 --
 -- What reserve would do with a call, and no trace of it: reserve itself runs, and what it
 -- wrote and locked is rolled back. So an explanation can never tell another story than the
@@ -21,6 +22,7 @@ CREATE OR REPLACE FUNCTION dialout.rehearse(
     p_talk_seconds_max integer,
     p_talk_seconds_min integer,
     p_at timestamptz,
+    p_may_finish boolean,
     OUT outcome text,
     OUT reason text,
     OUT talk_seconds integer,
@@ -59,7 +61,8 @@ BEGIN
         p_explanation => 'null',
         p_at => p_at,
         p_expires_at => p_at + interval '1 second',
-        p_gate_uniqueid => null
+        p_gate_uniqueid => null,
+        p_may_finish => p_may_finish
     ) AS r;
     -- The variables outlive the rollback; nothing else does.
     RAISE EXCEPTION 'a rehearsal' USING ERRCODE = 'DO001';

@@ -1,13 +1,14 @@
 -- reserve(tenant_id, dial_out_id, request, number, sources, benefits, rate, terms,
---         explanation, at, expires_at, gate_uniqueid) -> outcome, record
+--         explanation, at, expires_at, gate_uniqueid, may_finish) -> outcome, record
 --
 -- Sets aside what one dial-out may cost, before any channel exists. The sources are asked
 -- in the order given, each for what it has, up to talk_seconds_max in all: a call is split
 -- where a source ends. Every reservation ends once, in settle or void. Beside the kind of
 -- each source stands its benefit, which credits have none of; an add-on is the organizer's.
 --
--- The call is cut when what was set aside is used up, unless the tenant lets calls finish:
--- then it may go on to talk_seconds_max, unpaid. What each source had is recorded.
+-- The call is cut when what was set aside is used up, unless the tenant lets calls finish
+-- and this one is of a kind that may: then it may go on to talk_seconds_max, unpaid. What
+-- each source had is recorded.
 --
 -- One function and not three statements, because the check and the write must see the same
 -- balance: between a SELECT and an UPDATE sent by a client, a second call could pass the
@@ -51,7 +52,8 @@ CREATE OR REPLACE FUNCTION dialout.reserve(
     p_explanation json,
     p_at timestamptz,
     p_expires_at timestamptz,
-    p_gate_uniqueid text
+    p_gate_uniqueid text,
+    p_may_finish boolean
 )
 RETURNS TABLE (outcome text, record dial_out_record)
 LANGUAGE plpgsql SECURITY DEFINER
@@ -118,7 +120,10 @@ BEGIN
         p_destination, p_region, p_number_kind, p_at, p_expires_at,
         CASE WHEN p_gate_uniqueid IS NOT null THEN p_at END,
         v_talk_seconds,
-        CASE v_on_exhaustion WHEN 'finish' THEN p_talk_seconds_max ELSE v_talk_seconds END,
+        CASE
+            WHEN v_on_exhaustion = 'finish' AND p_may_finish THEN p_talk_seconds_max
+            ELSE v_talk_seconds
+        END,
         p_ring_seconds, p_caller_id, p_gate_uniqueid, p_explanation, v_standing
     );
     PERFORM slice_append(p_tenant_id, p_dial_out_id, 1::smallint, v_parts, p_rate, p_at);

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from gateway import db
 from gateway.admission import Admission
 from gateway.cli.main import cli
+from gateway.core.choices import Choices, Exhaustion, Opening
 from gateway.core.dial_out import DialOutKind, DialOutRequest
 from gateway.core.e164 import METADATA_VERSION, Region
 from gateway.core.explanation import Explanation
@@ -22,7 +23,7 @@ from gateway.core.reasons import REASON_TEXTS, Reason
 from gateway.explainer import Explainer, question
 from gateway.inquiry import Inquiry
 from gateway.ledger import Ledger
-from tests.ledger.world import LONDON_ROW, NOON, ORGANIZER, TERMS, YEAR_BEFORE, World
+from tests.ledger.world import ACTOR, LONDON_ROW, NOON, ORGANIZER, TERMS, YEAR_BEFORE, World
 
 NUMBERS = (
     "020 7946 0123",
@@ -216,6 +217,49 @@ async def test_what_is_stored_is_the_whole_reasoning(
     assert stored.again().text == dial_out.explanation
 
 
+async def test_only_an_ordinary_call_may_go_on_without_funds(
+    funded: World, explainer: Explainer
+) -> None:
+    """A premium number costs by the minute what nobody has set aside: it is cut, always."""
+    name = f"deck {uuid4()}"
+    await funded.put_deck(
+        name, [replace(LONDON_ROW, prefix=prefix) for prefix in ("254", "4490")], YEAR_BEFORE
+    )
+    await funded.update(rate_deck=name)
+    finish = Choices(premium=Opening.CREDITS, on_exhaustion=Exhaustion.FINISH)
+    async with funded.provisioning.change(actor=ACTOR) as change:
+        await change.policy_put(funded.tenant_id, finish, NOON)
+
+    kenya = await explainer.rehearsed(asked(funded, "+254 20 2000000"), NOON)
+    premium = await explainer.rehearsed(asked(funded, "+44 909 879 0000"), NOON)
+
+    assert (kenya.reason, premium.reason) == (None, None)
+    assert kenya.talk_seconds == premium.talk_seconds == 420
+    assert kenya.limit_seconds == TERMS.talk_seconds_max
+    assert premium.limit_seconds == premium.talk_seconds
+
+
+async def test_rules_that_have_changed_since_are_told(
+    funded: World, explainer: Explainer, admission: Admission, owner: db.Connection
+) -> None:
+    """The stored reasoning stands, and it is said that this version would reason otherwise."""
+    request = asked(funded, "+254 20 2000000")
+    await admission.admit(request, at=NOON)
+    await owner.execute(
+        """
+        UPDATE dialout.dial_out
+        SET explanation = replace(explanation::text, '"premium":null', '"premium":"no_rate"')::json
+        """
+    )
+
+    answer = await explainer.recorded(request.key)
+
+    assert answer is not None
+    assert answer.explanation is not None
+    assert answer.explanation.rules["premium"] is Reason.NO_RATE
+    assert answer.is_reproduced is False
+
+
 # The command.
 
 
@@ -267,6 +311,34 @@ async def test_the_command_prints_what_is_stored_byte_for_byte(
     assert {rule["rule"] for rule in told["explanation"]["rules"]} >= {"premium", "location"}
 
 
+@pytest.mark.parametrize("number", ["[/red]", ":smile:", "\x1b[2J"])
+async def test_what_was_typed_is_printed_as_it_was(
+    funded: World, terminal: CliRunner, number: str
+) -> None:
+    """Callers write numbers: no markup, no picture, nothing that a terminal would act on."""
+    request = asked(funded, number)
+    await funded.reserve(request)
+
+    told = await typed(terminal, str(request.key.dial_out_id))
+
+    assert told[0] == 0
+    assert repr(number)[1:-1] in told[1]
+    assert "\x1b" not in told[1]
+
+
+async def test_who_paid_is_left_out_where_it_is_not_known(
+    funded: World, terminal: CliRunner, owner: db.Connection
+) -> None:
+    """Version 0.1 stored no sources with its dial-outs."""
+    request = asked(funded, "020 7946 0123")
+    await funded.reserve(request)
+    await owner.execute("UPDATE dialout.dial_out SET sources = NULL")
+
+    told = await typed(terminal, str(request.key.dial_out_id))
+
+    assert told[1].splitlines()[0].rstrip() == "ALLOWED, 1800 s"
+
+
 async def test_a_name_that_two_tenants_have_must_be_told_apart(
     funded: World, terminal: CliRunner
 ) -> None:
@@ -291,6 +363,11 @@ async def test_a_name_that_two_tenants_have_must_be_told_apart(
         (("020 7946 0123", "--organizer", "nobody"), "no organizer nobody"),
         ((str(UUID(int=1)),), "no dial-out"),
         (("1", "--organizer", "a", "--at", "soon"), "--at soon"),
+        (("1", "--organizer", "a", "--at", "9999-12-31T23:59:59-12:00"), "--at 9999"),
+        (("1", "--organizer", "\udcff"), "organizer: '\\udcff'"),
+        (("1", "--organizer", ""), "organizer: ''"),
+        (("1", "--organizer", "a", "--initiator", "\x1b[2J"), "initiator: '\\x1b[2J'"),
+        (("1", "--organizer", "a", "--conference", "a b"), "conference: 'a b'"),
         (("1", "--organizer", "a", "--anonymous", "--initiator", "b"), "exclude"),
     ],
 )

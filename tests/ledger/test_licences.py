@@ -1,5 +1,6 @@
 """Licences and purchases: what is sold where, to whom, and what an add-on needs."""
 
+import asyncio
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from uuid import uuid4
@@ -12,12 +13,13 @@ from gateway.core.e164 import Region
 from gateway.core.facts import DialOutPermission, OrganizerId, Sku, SourceKind
 from gateway.db import Connection
 from gateway.ledger import Ledger
-from gateway.ledger.provisioning import LicenceKey, Provisioning
+from gateway.ledger.provisioning import Change, LicenceKey, Provisioning
 from gateway.ledger.provisioning_answers import (
     Channel,
     Licence,
     LicenceEndOutcome,
     LicenceOutcome,
+    OrganizerOutcome,
     PolicyOutcome,
     Purchase,
     PurchaseOutcome,
@@ -33,6 +35,9 @@ JANUARY = datetime(2026, 1, 1, tzinfo=UTC)
 APRIL = datetime(2026, 4, 1, tzinfo=UTC)
 JULY = datetime(2026, 7, 1, tzinfo=UTC)
 OCTOBER = datetime(2026, 10, 1, tzinfo=UTC)
+LONG_AGO = datetime(2019, 1, 1, tzinfo=UTC)
+NOT_SO_LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+LONG_AFTER = datetime(2100, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 
 
@@ -52,17 +57,22 @@ class Order:
 async def assign(world: World, order: Order) -> LicenceOutcome:
     """Ask for a licence, in a change of its own."""
     async with world.provisioning.change(actor=ACTOR) as change:
-        return await change.licence_assign(
-            world.tenant_id,
-            order.organizer,
-            order.sku,
-            valid_from=order.valid_from,
-            valid_to=order.valid_to,
-            channel=order.channel,
-            segment=order.segment,
-            at=NOON,
-            forced_because=order.because,
-        )
+        return await request(change, world, order)
+
+
+async def request(change: Change, world: World, order: Order) -> LicenceOutcome:
+    """Ask for a licence."""
+    return await change.licence_assign(
+        world.tenant_id,
+        order.organizer,
+        order.sku,
+        valid_from=order.valid_from,
+        valid_to=order.valid_to,
+        channel=order.channel,
+        segment=order.segment,
+        at=NOON,
+        forced_because=order.because,
+    )
 
 
 async def end(
@@ -79,6 +89,35 @@ async def end(
             at=NOON,
             forced_because=because,
         )
+
+
+async def move(world: World, region: str, *, name: str = "Ann") -> OrganizerOutcome:
+    """Ask for another country of the organizer, in a change of its own."""
+    async with world.provisioning.change(actor=ACTOR) as change:
+        return await put(change, world, region, name=name)
+
+
+async def put(change: Change, world: World, region: str, *, name: str = "Ann") -> OrganizerOutcome:
+    """Ask for another country of the organizer."""
+    return await change.organizer_put(
+        world.tenant_id,
+        ORGANIZER,
+        display_name=name,
+        region=Region(region),
+        permission=DialOutPermission.ANY,
+    )
+
+
+async def until_somebody_waits(owner: Connection) -> None:
+    """Return once another session waits for a lock in this database."""
+    async with asyncio.timeout(20):
+        while not await owner.fetchval(
+            """
+            SELECT count(*) FROM pg_stat_activity
+            WHERE datname = current_database() AND wait_event_type = 'Lock'
+            """
+        ):
+            pass
 
 
 async def choose(world: World, choices: Choices) -> None:
@@ -289,6 +328,7 @@ async def test_a_licence_ends_earlier_or_later(world: World) -> None:
 
 async def test_what_is_made_longer_must_be_allowed_as_a_new_one(world: World) -> None:
     """Else a day of the add-on, made longer, would be an add-on without its prerequisite."""
+    assert await move(world, "UA") is OrganizerOutcome.UPDATED
     await assign(world, Order(valid_to=JULY))
     addon = Order(sku=ADDON, valid_to=APRIL)
     await assign(world, addon)
@@ -297,7 +337,7 @@ async def test_what_is_made_longer_must_be_allowed_as_a_new_one(world: World) ->
     longer = [await end(world, addon, to) for to in (JULY, JULY + MICROSECOND)]
     forced = await end(world, addon, None, because="renewal is on its way")
     shorter = await end(world, addon, OCTOBER)
-    await _move(world, "CN")
+    await choose(world, Choices(availability_version=date(2022, 9, 22)))
     gone = await end(world, replace(addon, sku=CREDITS), None)
     earlier = await end(world, replace(addon, sku=CREDITS), NOON)
 
@@ -312,15 +352,86 @@ async def test_what_is_made_longer_must_be_allowed_as_a_new_one(world: World) ->
     assert (found.forced_by, found.forced_because) == (ACTOR, "renewal is on its way")
 
 
-async def _move(world: World, region: str) -> None:
+@pytest.mark.parametrize(
+    ("region", "held", "outcome"),
+    [
+        ("RU", [Order()], OrganizerOutcome.UPDATED),
+        ("RU", [Order(), Order(sku=CREDITS)], OrganizerOutcome.LICENCE_NOT_SOLD),
+        ("ZW", [], OrganizerOutcome.UPDATED),
+        ("ZW", [Order()], OrganizerOutcome.LICENCE_NOT_SOLD),
+        ("ZW", [Order(valid_from=LONG_AFTER)], OrganizerOutcome.LICENCE_NOT_SOLD),
+        ("ZW", [Order(valid_from=LONG_AGO, valid_to=NOT_SO_LONG_AGO)], OrganizerOutcome.UPDATED),
+        ("ZW", [Order(because="contract 77")], OrganizerOutcome.UPDATED),
+        (
+            "ZW",
+            [Order(because="contract 77"), Order(sku=CREDITS)],
+            OrganizerOutcome.LICENCE_NOT_SOLD,
+        ),
+    ],
+)
+async def test_nobody_moves_to_where_a_licence_is_not_sold(
+    world: World, region: str, held: list[Order], outcome: OrganizerOutcome
+) -> None:
+    """Else it is assigned first and moved then; what was forced, somebody answers for already."""
+    for order in held:
+        assert await assign(world, order) is LicenceOutcome.ASSIGNED
+    [before] = await world.provisioning.organizers(world.tenant_id)
+
+    assert await move(world, region) is outcome
+
+    [after] = await world.provisioning.organizers(world.tenant_id)
+    assert (after == before) is (outcome is OrganizerOutcome.LICENCE_NOT_SOLD)
+
+
+async def test_another_organizers_licence_holds_nobody_back(world: World) -> None:
+    """A licence is one organizer's own, of one tenant."""
+    await world.add_organizer(OrganizerId("bob"))
+    await assign(world, Order(organizer=OrganizerId("bob")))
+    await assign(await world.elsewhere(), Order())
+
+    assert await move(world, "ZW") is OrganizerOutcome.UPDATED
+
+
+async def test_a_move_goes_by_the_edition_that_the_tenant_chose(world: World) -> None:
+    """The same one that an assignment goes by; who stays is not asked again."""
+    await assign(world, Order(sku=PPM))
+    old = await move(world, "JM")
+    await choose(world, Choices(availability_version=date(2022, 9, 22)))
+    new = await move(world, "JM")
+    await choose(world, Choices())
+    stays = await move(world, "JM", name="Ann Lee")
+
+    assert (old, new, stays) == (
+        OrganizerOutcome.LICENCE_NOT_SOLD,
+        OrganizerOutcome.UPDATED,
+        OrganizerOutcome.UPDATED,
+    )
+
+
+async def test_a_move_waits_for_a_licence_that_is_being_assigned(
+    world: World, owner: Connection
+) -> None:
+    """Each of the two is allowed alone: the later one must see the earlier one."""
     async with world.provisioning.change(actor=ACTOR) as change:
-        await change.organizer_put(
-            world.tenant_id,
-            ORGANIZER,
-            display_name="Ann",
-            region=Region(region),
-            permission=DialOutPermission.ANY,
-        )
+        assigned = await request(change, world, Order())
+        moving = asyncio.ensure_future(move(world, "ZW"))
+        await until_somebody_waits(owner)
+
+    assert assigned is LicenceOutcome.ASSIGNED
+    assert await moving is OrganizerOutcome.LICENCE_NOT_SOLD
+
+
+async def test_a_licence_waits_for_an_organizer_who_is_being_moved(
+    world: World, owner: Connection
+) -> None:
+    """The same race, the other way round."""
+    async with world.provisioning.change(actor=ACTOR) as change:
+        moved = await put(change, world, "ZW")
+        assigning = asyncio.ensure_future(assign(world, Order()))
+        await until_somebody_waits(owner)
+
+    assert moved is OrganizerOutcome.UPDATED
+    assert await assigning is LicenceOutcome.NOT_SOLD
 
 
 async def test_audio_conferencing_does_not_end_below_an_addon(world: World) -> None:

@@ -18,6 +18,7 @@ from gateway.ledger.answers import Rehearsal
 from tests.ledger.world import (
     ACTOR,
     CREDITS,
+    LONDON,
     NOON,
     ORGANIZER,
     POOL,
@@ -33,7 +34,7 @@ IN_MAY_2018 = datetime(2018, 5, 15, tzinfo=UTC)
 
 REHEARSE = """
     SELECT * FROM dialout.rehearse(
-        $1, $2, '{pool}', '{standard_pool}', null, 1800, 60, $3
+        $1, $2, '{pool}', '{standard_pool}', null, 1800, 60, $3, true
     )
 """
 
@@ -155,7 +156,9 @@ async def _rehearse(
     at: datetime = NOON,
 ) -> Rehearsal:
     terms = replace(TERMS, talk_seconds_max=Seconds(seconds), talk_seconds_min=Seconds(seconds_min))
-    return await world.ledger.rehearse(world.tenant_id, ORGANIZER, sources, world.rate, terms, at)
+    return await world.ledger.rehearse(
+        world.tenant_id, ORGANIZER, LONDON, sources, world.rate, terms, at
+    )
 
 
 async def _contents(owner: Connection) -> dict[str, list[asyncpg.Record]]:

@@ -15,9 +15,19 @@ from gateway.core.key import DialOutKey
 from gateway.core.rating import Micros, Seconds
 from gateway.core.reasons import Reason
 from gateway.core.waterfall import Source
+from gateway.db import Connection
 from gateway.ledger import Ledger, Provisioning, RequestOutcome
 from tests.ledger.conftest import CONNECTIONS_MAX
-from tests.ledger.world import CREDITS, LONDON, NOON, POOL, POOL_THEN_CREDITS, TERMS, World
+from tests.ledger.world import (
+    CREDITS,
+    LONDON,
+    NOON,
+    ORGANIZER,
+    POOL,
+    POOL_THEN_CREDITS,
+    TERMS,
+    World,
+)
 
 
 async def test_a_reservation_holds_its_terms_and_sets_the_funds_aside(
@@ -267,7 +277,7 @@ class TestPool:
     """The tenant's minutes of a calendar month."""
 
     async def test_each_organizer_with_a_licence_brings_an_hour(self, world: World) -> None:
-        """One pool for all, however long somebody's licence lasts within the month."""
+        """One pool for all, however short a part of the month somebody's licence lasts."""
         for name, valid_from, valid_to in (
             ("whole", datetime(2026, 1, 1, tzinfo=UTC), None),
             ("ended", datetime(2026, 2, 1, tzinfo=UTC), datetime(2026, 3, 2, tzinfo=UTC)),
@@ -290,6 +300,65 @@ class TestPool:
         await world.reserve(None, POOL)
 
         assert (await world.balance(SourceKind.POOL)).granted == 3600
+
+    async def test_a_licence_that_goes_round_brings_one_hour(
+        self, ledger: Ledger, world: World
+    ) -> None:
+        """Else whoever bought one licence and moved it daily would have thirty hours a month."""
+        for day, name in enumerate(("first", "second", "third")):
+            start = NOON + timedelta(days=day)
+            await world.add_organizer(OrganizerId(name))
+            await world.add_licence(
+                OrganizerId(name), valid_from=start, valid_to=start + timedelta(hours=23), at=start
+            )
+            await world.reserve(None, POOL, seconds=600, at=start)
+
+        assert await world.books(SourceKind.POOL) == (3600, 0, 1800, 1800)
+        assert await ledger.check() == ()
+
+    @pytest.mark.parametrize(
+        ("overlap", "hours"), [(timedelta(0), 1), (timedelta(microseconds=1), 2)]
+    )
+    async def test_a_licence_that_is_handed_over_is_one(
+        self, world: World, overlap: timedelta, hours: int
+    ) -> None:
+        """An end is exclusive: at the instant of the hand-over the next organizer alone has it."""
+        await world.add_licence(valid_to=NOON + overlap)
+        await world.add_organizer(OrganizerId("next"))
+        await world.add_licence(OrganizerId("next"), valid_from=NOON)
+
+        await world.reserve(None, POOL)
+
+        assert (await world.balance(SourceKind.POOL)).granted == hours * 3600
+
+    async def test_an_organizer_brings_one_hour_whatever_the_rows(
+        self, world: World, owner: Connection
+    ) -> None:
+        """Rows from before overlaps were refused may overlap; nobody holds a licence twice."""
+        await world.add_licence()
+        await owner.execute(
+            """
+            INSERT INTO dialout.licence (tenant_id, organizer_id, sku, valid_from, valid_to)
+            VALUES ($1, $2, 'audio_conferencing', $3, 'infinity')
+            """,
+            *(world.tenant_id, ORGANIZER, NOON - timedelta(days=1)),
+        )
+
+        await world.reserve(None, POOL)
+
+        assert (await world.balance(SourceKind.POOL)).granted == 3600
+
+    async def test_the_most_that_were_held_at_once_stay_counted(self, world: World) -> None:
+        """Two of early March are two for the month, though one alone is held at the call."""
+        await world.add_organizer(OrganizerId("left"))
+        await world.add_licence()
+        await world.add_licence(OrganizerId("left"), valid_to=NOON - timedelta(days=1))
+        await world.add_organizer(OrganizerId("later"))
+        await world.add_licence(OrganizerId("later"), valid_from=NOON)
+
+        await world.reserve(None, POOL)
+
+        assert (await world.balance(SourceKind.POOL)).granted == 2 * 3600
 
     async def test_a_licence_reaches_an_open_pool_at_once(self, world: World) -> None:
         """Somebody who buys a licence because the minutes are used up need not wait."""

@@ -75,6 +75,7 @@ STEPS = {
     "regions_of",
     "request_stored",
     "seconds_paid",
+    "sku_sold",
     "slice_append",
     "source_due",
     "sources_lock",
