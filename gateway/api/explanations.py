@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.api.dial_outs import ConferenceText, NumberText, OrganizerText
 from gateway.api.faults import FAULTS, unknown_dial_out
@@ -13,6 +13,7 @@ from gateway.core.dial_out import DialOutKind
 from gateway.core.facts import OrganizerId
 from gateway.core.key import DialOutKey
 from gateway.explainer import Explainer, question
+from gateway.provisioning.forms import Instant
 
 
 class QuestionBody(BaseModel):
@@ -28,8 +29,10 @@ class QuestionBody(BaseModel):
     kind: Literal["add_participant", "call_me"] = "add_participant"
     conference_id: ConferenceText = "explain"
     number: NumberText
-    at: AwareDatetime | None = Field(
-        default=None, description="The instant that licences, rates and lists are looked at; now."
+    at: Instant | None = Field(
+        default=None,
+        description="The instant whose licences, rates and lists count, ISO 8601; without an "
+        "offset it is UTC. Default: now.",
     )
 
 

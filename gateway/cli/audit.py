@@ -7,7 +7,6 @@ from uuid import UUID
 
 import typer
 from pydantic import JsonValue
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -16,11 +15,10 @@ from gateway.cli.provisioning import (
     AnyoneOption,
     LimitOption,
     listed,
-    printable,
     run,
     tell_of_more,
 )
-from gateway.cli.terminal import JsonOption, instant, new_table
+from gateway.cli.terminal import JsonOption, console, instant, new_table, printable
 from gateway.ledger import AuditEntry, Provisioning
 
 audit_cli = typer.Typer(help="Look at who changed what.", no_args_is_help=True)
@@ -44,7 +42,7 @@ def list_audit(
     if as_json:
         typer.echo(json.dumps([entry.summary() for entry in entries]))
     else:
-        Console(highlight=False).print(_table(entries))
+        console().print(_table(entries))
     tell_of_more(entries, limit, lambda each: each.audit_id)
 
 

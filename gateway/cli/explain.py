@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
 import typer
-from rich.console import Console, Group
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -15,10 +15,13 @@ from gateway import db
 from gateway.cli.terminal import (
     EXIT_FINDINGS,
     JsonOption,
+    checked,
+    console,
     fail,
     fail_without_ledger,
     instant,
     new_table,
+    printable,
     read,
 )
 from gateway.core.dial_out import DialOutKind
@@ -26,6 +29,7 @@ from gateway.core.facts import OrganizerId
 from gateway.explainer import Answer, Explainer, question
 from gateway.inquiry import Inquiry
 from gateway.ledger import Ledger, LedgerUnavailable
+from gateway.provisioning.forms import CONFERENCE_ID, PERSON_ID
 from gateway.settings import read_deciding_settings
 
 T = TypeVar("T")
@@ -78,17 +82,19 @@ def explain(
     dial_out_id = _dial_out_id(what)
     if dial_out_id is None and organizer is None:
         fail("Whose meeting is it? Name the organizer: --organizer alice@example.com")
+    whose, asker = _person("organizer", organizer), _person("initiator", initiator)
+    room = checked("conference", CONFERENCE_ID, conference)
 
     async def ask(explainer: Explainer, ledger: Ledger) -> Answer:
         if dial_out_id is not None:
             return await _recorded(explainer, ledger, dial_out_id, tenant)
-        assert organizer is not None, "checked above"
+        assert whose is not None, "checked above"
         request = question(
-            tenant or await _tenant_of(ledger, organizer),
-            organizer_id=OrganizerId(organizer),
-            initiator_id=None if anonymous else initiator or organizer,
+            tenant or await _tenant_of(ledger, whose),
+            organizer_id=OrganizerId(whose),
+            initiator_id=None if anonymous else asker or whose,
             kind=DialOutKind.CALL_ME if call_me else DialOutKind.ADD_PARTICIPANT,
-            conference_id=conference,
+            conference_id=room,
             number=what,
         )
         return await explainer.rehearsed(request, when)
@@ -97,9 +103,13 @@ def explain(
     if as_json:
         typer.echo(json.dumps(answer.summary()))
     else:
-        Console(highlight=False).print(_page(answer))
+        console().print(_page(answer))
     if answer.reason is not None:
         raise typer.Exit(EXIT_FINDINGS)
+
+
+def _person(name: str, text: str | None) -> str | None:
+    return None if text is None else checked(name, PERSON_ID, text)
 
 
 def _dial_out_id(text: str) -> UUID | None:
@@ -181,7 +191,8 @@ def _verdict(summary: dict[str, Any]) -> Text:
     if summary["answer"] == "allow":
         givers = [source["kind"] for source in summary["sources"] if source["seconds"]]
         seconds = summary["talk_seconds"]
-        return Text(f"ALLOWED, {seconds} s, paid by {' then '.join(givers)}", style="bold green")
+        payers = f", paid by {' then '.join(givers)}" if givers else ""
+        return Text(f"ALLOWED, {seconds} s{payers}", style="bold green")
     lines = [f"REFUSED: {summary['reason']}. {summary['message']}", "To pass:"]
     return Text(
         "\n".join([*lines, *(f"  - {each}" for each in summary["to_pass"])]), style="bold red"
@@ -232,4 +243,4 @@ def _source(source: dict[str, Any]) -> str:
 
 
 def _shown(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return ", ".join(map(printable, value)) if isinstance(value, list) else printable(value)

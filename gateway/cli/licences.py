@@ -14,7 +14,6 @@ from gateway.cli.provisioning import (
     SheetArgument,
     WhoseOption,
     author,
-    checked,
     filled,
     listed,
     load,
@@ -22,7 +21,7 @@ from gateway.cli.provisioning import (
     show,
     tell_of_more,
 )
-from gateway.cli.terminal import JsonOption, fail
+from gateway.cli.terminal import JsonOption, checked, fail
 from gateway.core.facts import OrganizerId, Sku
 from gateway.ledger import Channel, LicenceKey, Segment
 from gateway.provisioning.forms import PERSON_ID, LicenceEndForm, LicenceForm, PurchaseForm

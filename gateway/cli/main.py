@@ -8,7 +8,6 @@ from uuid import UUID
 
 import typer
 import uvloop
-from rich.console import Console
 
 from gateway import __version__, app, db, logs
 from gateway.ami import AmiLoginRefused
@@ -27,6 +26,7 @@ from gateway.cli.terminal import (
     EXIT_FINDINGS,
     JsonOption,
     TenantOption,
+    console,
     fail,
     fail_without_ledger,
     messages,
@@ -83,7 +83,7 @@ def serve() -> None:
 def migrate() -> None:
     """Bring the database up to this version. Needs the rights of the schema's owner."""
     settings = read(read_database_settings)
-    with Console(stderr=True).status("migrating") as status:
+    with console(stderr=True).status("migrating") as status:
         try:
             asyncio.run(db.migrate(settings, status.update))
         except db.DatabaseUnavailable as error:
@@ -102,7 +102,7 @@ def show_settings(as_json: JsonOption = False) -> None:
     for section, fields in values.items():
         for name, value in fields.items():
             table.add_row(f"{section}.{name}", "" if value is None else str(value))
-    Console().print(table)
+    console().print(table)
 
 
 @cli.command()

@@ -12,7 +12,6 @@ from gateway.cli.provisioning import (
     WhoseOption,
     author,
     change,
-    checked,
     filled,
     listed,
     load,
@@ -20,7 +19,7 @@ from gateway.cli.provisioning import (
     show,
     tell_of_more,
 )
-from gateway.cli.terminal import JsonOption
+from gateway.cli.terminal import JsonOption, checked
 from gateway.core.choices import MeetingPermission
 from gateway.provisioning.forms import CONFERENCE_ID, MeetingForm
 

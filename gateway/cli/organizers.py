@@ -11,7 +11,6 @@ from gateway.cli.provisioning import (
     SheetArgument,
     WhoseOption,
     author,
-    checked,
     filled,
     listed,
     load,
@@ -19,7 +18,7 @@ from gateway.cli.provisioning import (
     show,
     tell_of_more,
 )
-from gateway.cli.terminal import JsonOption
+from gateway.cli.terminal import JsonOption, checked
 from gateway.core.facts import DialOutPermission, OrganizerId
 from gateway.provisioning.forms import PERSON_ID, OrganizerForm
 

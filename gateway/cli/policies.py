@@ -10,7 +10,6 @@ from uuid import UUID
 
 import typer
 from pydantic import JsonValue, TypeAdapter
-from rich.console import Console
 
 from gateway.cli.provisioning import (
     BecauseOption,
@@ -19,12 +18,11 @@ from gateway.cli.provisioning import (
     WhoseOption,
     answer,
     author,
-    printable,
     run,
     tell_of_more,
     tenant_named,
 )
-from gateway.cli.terminal import JsonOption, fail, new_table
+from gateway.cli.terminal import JsonOption, console, fail, new_table, printable
 from gateway.core.choices import (
     ChoiceFaults,
     Choices,
@@ -58,7 +56,7 @@ def show_policy(tenant: WhoseOption, as_json: JsonOption = False) -> None:
     table = new_table("choice", "value")
     for name, value in choices.items():
         table.add_row(name, _shown(value))
-    Console(highlight=False).print(table)
+    console().print(table)
 
 
 @policy_cli.command("set")
@@ -163,7 +161,7 @@ def list_policies(
         table = new_table("tenant id", "name", "not as by default")
         for tenant, own in policies:
             table.add_row(str(tenant.tenant_id), printable(tenant.name), _differences(own))
-        Console(highlight=False).print(table)
+        console().print(table)
     tell_of_more(policies, limit, lambda each: each[0].tenant_id)
 
 
@@ -204,4 +202,4 @@ def _check(values: dict[str, Any]) -> None:
     try:
         read_choices(values)
     except ChoiceFaults as faults:
-        fail("\n".join(map(printable, str(faults).splitlines())))
+        fail(str(faults))

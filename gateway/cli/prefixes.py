@@ -12,7 +12,6 @@ from gateway.cli.provisioning import (
     author,
     change,
     change_for_all,
-    checked,
     filled,
     listed,
     load,
@@ -21,7 +20,7 @@ from gateway.cli.provisioning import (
     run,
     show,
 )
-from gateway.cli.terminal import JsonOption, fail
+from gateway.cli.terminal import JsonOption, checked, fail
 from gateway.ledger import ListedPrefix, PrefixEffect, PrefixList, Provisioning
 from gateway.provisioning.forms import PREFIX, PrefixForm
 

@@ -16,12 +16,21 @@ from typing import Annotated, BinaryIO, Final, NoReturn, Protocol, TypeVar
 from uuid import UUID
 
 import typer
-from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
-from rich.console import Console
+from pydantic import BaseModel, JsonValue, ValidationError
 from rich.text import Text
 
 from gateway import db
-from gateway.cli.terminal import EXIT_FINDINGS, fail, fail_without_ledger, new_table, progress, read
+from gateway.cli.terminal import (
+    EXIT_FINDINGS,
+    checked,
+    console,
+    fail,
+    fail_without_ledger,
+    new_table,
+    printable,
+    progress,
+    read,
+)
 from gateway.ledger import Change, LedgerUnavailable, Provisioning, Tenant
 from gateway.provisioning.forms import NAME, Author, Form
 from gateway.provisioning.imports import Import, Imported, Put, Rejected
@@ -84,14 +93,6 @@ def filled(kind: type[M], **values: object) -> M:
         fail("\n".join(f"{_name(fault['loc'])}: {explained(fault)}" for fault in faults))
 
 
-def checked(name: str, kind: TypeAdapter[str], text: str) -> str:
-    """Return what was typed, if it has the form of its kind; else end the command."""
-    try:
-        return kind.validate_python(text)
-    except ValidationError as error:
-        fail("\n".join(f"{name}: {explained(fault)}" for fault in error.errors()))
-
-
 def author(by: str | None, because: str | None) -> Author:
     """Return who makes the change: as said, else whoever is logged in."""
     return filled(Author, actor=_login() if by is None else by, because=because)
@@ -150,12 +151,16 @@ def change_for_all(
 
 
 def answer(outcome: str, *, as_json: bool, **more: str | int) -> None:
-    """Print what came of a change; end the command with 1 if it is not so now."""
+    """Print what came of a change; end the command with 1 if it is not so now.
+
+    ``more`` is what is so now: nothing is said of it if the change was refused.
+    """
     text = OUTCOME_TEXTS[outcome]
+    so_now = more if text.standing.is_done else {}
     if as_json:
-        typer.echo(json.dumps({"outcome": outcome, "message": text.message, **more}))
+        typer.echo(json.dumps({"outcome": outcome, "message": text.message, **so_now}))
     else:
-        named = "".join(f" {name}: {value}" for name, value in more.items())
+        named = "".join(f" {name}: {value}" for name, value in so_now.items())
         typer.echo(f"{outcome}: {text.message}{named}", err=not text.standing.is_done)
     if not text.standing.is_done:
         raise typer.Exit(EXIT_FINDINGS)
@@ -191,23 +196,13 @@ def show(rows: Sequence[Summarized], columns: Sequence[str], *, as_json: bool) -
     table = new_table(*(name.replace("_", " ") for name in columns))
     for summary in summaries:
         table.add_row(*(Text(printable(summary[name])) for name in columns))
-    Console(highlight=False).print(table)
+    console().print(table)
 
 
 def tell_of_more(rows: Sequence[T], limit: int, mark: Callable[[T], object]) -> None:
     """Say how to go on, where a list is as long as it may be."""
     if len(rows) == limit:
         typer.echo(f"There may be more: --after {printable(mark(rows[-1]))}", err=True)
-
-
-def printable(value: object) -> str:
-    """Return a value for a terminal, which must not act on any of it."""
-    if value is None:
-        return ""
-    return "".join(
-        each if each.isprintable() else each.encode("unicode_escape").decode()
-        for each in str(value)
-    )
 
 
 def load(tenant: str, file: Path, kind: type[F], who: Author, *, as_json: bool) -> None:

@@ -6,12 +6,23 @@ from datetime import date
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
 from gateway.core.canonical import SortedSet
-from gateway.core.e164 import Region
+from gateway.core.e164 import REGIONS, Region
 
 ADDON_REGIONS = frozenset({Region("US"), Region("CA")})
+
+
+def _no_boolean(value: object) -> object:
+    """Return the value; ``true`` would be read as 1."""
+    if isinstance(value, bool):
+        raise ValueError("must be a number")
+    return value
+
+
+Count = Annotated[int, BeforeValidator(_no_boolean)]
+"""A number of things, which ``true`` is not."""
 
 
 class PoolBasis(StrEnum):
@@ -61,7 +72,7 @@ class Choices:
     """
 
     addon_regions: SortedSet[Annotated[Region, Field(pattern=r"^[A-Z]{2}$")]] = ADDON_REGIONS
-    addon_fair_use_minutes: Annotated[int, Field(ge=1, le=44_640)] = 10_000
+    addon_fair_use_minutes: Annotated[Count, Field(ge=1, le=44_640)] = 10_000
     pool_basis: PoolBasis = PoolBasis.ASSIGNED
     ppm_needs_credits_licence: bool = True
     premium: Opening = Opening.DENY
@@ -87,11 +98,26 @@ def read_choices(values: Mapping[str, object]) -> dict[str, Any]:
     try:
         choices = _ADAPTER.validate_python(dict(values))
     except ValidationError as error:
-        wrong = [f"{fault['loc'][0]}: {fault['msg']}" for fault in error.errors()]
-        raise ChoiceFaults("\n".join(unknown + wrong)) from error
-    if unknown:
-        raise ChoiceFaults("\n".join(unknown))
+        raise ChoiceFaults("\n".join(unknown + _explained(error))) from error
+    faults = unknown + _strange_regions(choices)
+    if faults:
+        raise ChoiceFaults("\n".join(faults))
     return {name: getattr(choices, name) for name in values}
+
+
+def _explained(error: ValidationError) -> list[str]:
+    return [
+        f"{fault['loc'][0]}: {fault['msg'].removeprefix('Value error, ')}"
+        for fault in error.errors()
+    ]
+
+
+def _strange_regions(choices: Choices) -> list[str]:
+    # Not a matter of the type: what was once chosen must stay readable under any numbering plan.
+    return [
+        f"addon_regions: {region} is no ISO 3166-1 code of a country with a numbering plan"
+        for region in sorted(choices.addon_regions - REGIONS)
+    ]
 
 
 _ADAPTER = TypeAdapter(Choices)

@@ -29,6 +29,8 @@ METADATA_VERSION = phonenumbers.__version__
 
 GLOBAL_REGION = Region(phonenumbers.REGION_CODE_FOR_NON_GEO_ENTITY)
 UNKNOWN_REGION = Region("ZZ")
+REGIONS = frozenset(map(Region, phonenumbers.SUPPORTED_REGIONS))
+"""Every country that has a numbering plan."""
 
 NUMBER_CHARS_MAX = 40
 
@@ -127,7 +129,7 @@ def read_number(
     if number_region == GLOBAL_REGION:
         kind = NumberKind.GLOBAL_NETWORK
     # Telephones connect at the last digit of an emergency number; but Kaunas, 037, is no 03.
-    if kind is NumberKind.UNALLOCATED and _begins_emergency_number(typed, region):
+    if kind is NumberKind.UNALLOCATED and _begins_emergency_number(_dialled(typed), number, region):
         return NumberRefusal(reason=Reason.EMERGENCY_OR_SHORT_CODE)
     return Destination(e164=E164(e164), region=Region(number_region or UNKNOWN_REGION), kind=kind)
 
@@ -136,9 +138,16 @@ def _is_emergency_number(typed: str, region: Region | None) -> bool:
     return region is not None and shortnumberinfo.is_emergency_number(_dialled(typed), region)
 
 
-def _begins_emergency_number(typed: str, region: Region) -> bool:
-    digits = _dialled(typed)
-    return bool(digits) and shortnumberinfo.connects_to_emergency_number(digits, region)
+def _begins_emergency_number(
+    dialled: str, number: phonenumbers.PhoneNumber, region: Region
+) -> bool:
+    """Return whether the digits reach an emergency service, with a trunk digit before it or not."""
+    national = phonenumbers.national_significant_number(number) if dialled else ""
+    return any(
+        shortnumberinfo.connects_to_emergency_number(digits, region)
+        for digits in (dialled, dialled.lstrip("0"), national.lstrip("0"))
+        if digits
+    )
 
 
 def _dialled(typed: str) -> str:

@@ -123,7 +123,7 @@ REASON_TEXTS: dict[Reason, ReasonText] = {
     ),
     Reason.PERMISSION_DOMESTIC: ReasonText(
         "The organizer may have only telephones of the own country called.",
-        "Change the organizer's permission to any or zone_a.",
+        "Change the organizer's permission from domestic to any.",
     ),
     Reason.PERMISSION_ZONE_A: ReasonText(
         "The organizer may have only telephones in Zone A called.",

@@ -11,6 +11,8 @@ from gateway.ledger import Channel, DeckRow, Provisioning, Segment
 
 DECK = (
     ("1", 13_000),
+    ("1787", 35_000),
+    ("1939", 35_000),
     ("1876", 330_000),
     ("44", 14_000),
     ("447", 120_000),

@@ -8,7 +8,7 @@ one, the period has no end.
 
 import re
 from abc import abstractmethod
-from collections.abc import Hashable
+from collections.abc import Hashable, Set
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -17,8 +17,8 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
-from gateway.core.choices import MeetingPermission
-from gateway.core.e164 import Region
+from gateway.core.choices import Count, MeetingPermission
+from gateway.core.e164 import GLOBAL_REGION, REGIONS, Region
 from gateway.core.facts import DialOutPermission, OrganizerId, Sku
 from gateway.core.rating import Micros, Seconds
 from gateway.ledger import Change, Channel, DeckRow, PrefixEffect, Segment
@@ -42,6 +42,24 @@ def written(pattern: str, allowed: str) -> AfterValidator:
         return text
 
     return AfterValidator(check)
+
+
+def _one_of(regions: Set[Region], allowed: str) -> AfterValidator:
+    """Return a check that a code is one of ``regions``, and says what is ``allowed`` if not."""
+
+    def check(code: str) -> str:
+        if code not in regions:
+            raise ValueError(f"must be {allowed}")
+        return code
+
+    return AfterValidator(check)
+
+
+def _visible(text: str) -> str:
+    """Return a text that somebody can see."""
+    if not any(each.isprintable() and not each.isspace() for each in text):
+        raise ValueError("must have a character that can be seen")
+    return text
 
 
 def _money(at_least: int, at_most: int) -> BeforeValidator:
@@ -84,7 +102,9 @@ PersonId = Annotated[str, written(r"[A-Za-z0-9._@+-]{1,128}", ID_ALLOWED)]
 ConferenceId = Annotated[
     str, written(r"[A-Za-z0-9._@-]{1,128}", "1 to 128 letters, digits or any of . _ @ -")
 ]
-RegionCode = Annotated[str, written(r"[A-Z]{2}", "an ISO 3166-1 code like GB")]
+RegionCode = Annotated[
+    str, _one_of(REGIONS, "an ISO 3166-1 code, like GB, of a country with a numbering plan")
+]
 CurrencyCode = Annotated[str, written(r"[A-Z]{3}", "an ISO 4217 code like USD")]
 Prefix = Annotated[
     str, written(r"[1-9][0-9]{0,14}", "1 to 15 digits with the calling code, without +")
@@ -99,13 +119,21 @@ Note = Annotated[
     str, written(f"{_TEXT}{{0,256}}", "at most 256 characters, none of them a control character")
 ]
 Reason = Annotated[
-    str, written(f"{_TEXT}{{1,256}}", "1 to 256 characters, none of them a control character")
+    str,
+    written(f"{_TEXT}{{1,256}}", "1 to 256 characters, none of them a control character"),
+    AfterValidator(_visible),
 ]
 Instant = Annotated[datetime, BeforeValidator(instant)]
 Price = Annotated[int, _money(0, 10**12)]
 Funds = Annotated[int, _money(1, 10**15)]
-Increment = Annotated[int, Field(ge=1, le=3600)]
-DeckRegion = Annotated[str, written(r"[A-Z]{2}|001", "an ISO 3166-1 code like GB, or 001")]
+Increment = Annotated[Count, Field(ge=1, le=3600)]
+DeckRegion = Annotated[
+    str,
+    _one_of(
+        REGIONS | {GLOBAL_REGION},
+        "an ISO 3166-1 code, like GB, of a country with a numbering plan, or 001",
+    ),
+]
 RegionCodes = Annotated[frozenset[DeckRegion], BeforeValidator(_regions), Field(min_length=1)]
 
 
@@ -113,6 +141,7 @@ PERSON_ID: TypeAdapter[str] = TypeAdapter(PersonId)
 CONFERENCE_ID: TypeAdapter[str] = TypeAdapter(ConferenceId)
 PREFIX: TypeAdapter[str] = TypeAdapter(Prefix)
 NAME: TypeAdapter[str] = TypeAdapter(Name)
+DECK_NAME: TypeAdapter[str] = TypeAdapter(DeckName)
 
 
 class Author(BaseModel):
@@ -243,7 +272,7 @@ class PurchaseForm(Form):
 
     purchase_id: UUID
     sku: Sku
-    quantity: Annotated[int, Field(ge=1, le=1_000_000)]
+    quantity: Annotated[Count, Field(ge=1, le=1_000_000)]
     channel: Channel
     segment: Segment
     valid_from: Instant

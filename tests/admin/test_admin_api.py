@@ -136,6 +136,8 @@ UNKNOWN = f"/v1/admin/tenants/{UUID(int=1)}"
         ("PATCH", "{acme}/policy", {"availability_version": "1999-01-01"}, 422, "unknown_version"),
         ("PATCH", "{acme}/policy", {"premum": "credits"}, 422, "invalid_choice"),
         ("PATCH", "{acme}/policy", {"addon_regions": ["\x00\x01"]}, 422, "invalid_choice"),
+        ("PATCH", "{acme}/policy", {"addon_regions": ["UK"]}, 422, "invalid_choice"),
+        ("PATCH", "{acme}/policy", {"addon_fair_use_minutes": True}, 422, "invalid_choice"),
         (
             "PUT",
             "/v1/admin/prefixes",
@@ -211,6 +213,7 @@ async def test_contradictions_are_409(admin: httpx.AsyncClient, acme: str) -> No
         ("GET", "/v1/admin/tenants/7", None, "tenant_id"),
         ("PUT", "{acme}/organizers", organizer("a b"), "organizer_id"),
         ("PUT", "{acme}/organizers", organizer("a", region="gb"), "region"),
+        ("PUT", "{acme}/organizers", organizer("a", region="UK"), "region"),
         ("PUT", "{acme}/organizers", organizer("a", display_name="\u202ebob"), "display_name"),
         ("PUT", "{acme}/organizers", organizer("a", permission="any"), "permission"),
         ("PUT", "{acme}/organizers", {"organizer_id": "a", "region": "GB"}, "dial_out_permission"),
@@ -224,6 +227,8 @@ async def test_contradictions_are_409(admin: httpx.AsyncClient, acme: str) -> No
         ),
         ("POST", "{acme}/licences", LICENCE | {"sku": "gold"}, "sku"),
         ("POST", "{acme}/licences", LICENCE | {"forced_because": ""}, "forced_because"),
+        ("POST", "{acme}/licences", LICENCE | {"forced_because": " "}, "forced_because"),
+        ("POST", "{acme}/purchases", {"quantity": True}, "quantity"),
         ("POST", "{acme}/credits", {"grant_id": str(UUID(int=1)), "amount": 12.5}, "amount"),
         ("POST", "{acme}/credits", {"grant_id": str(UUID(int=1)), "amount": "-1"}, "amount"),
         ("POST", "{acme}/credits", {"grant_id": "1", "amount": "1"}, "grant_id"),
@@ -244,6 +249,29 @@ async def test_bad_input_is_named(
 
     assert response.status_code == 422, response.text
     assert field in [fault["loc"][-1] for fault in response.json()["detail"]]
+
+
+@pytest.mark.parametrize(
+    ("at", "status"),
+    [
+        ("2026-01-01T00:00:00", 200),
+        ("9999-12-31T23:59:59-12:00", 422),
+        ("0001-01-01T00:00:00+12:00", 422),
+        (1, 422),
+    ],
+)
+async def test_a_question_means_the_same_time_as_everywhere(
+    api: FastAPI, acme: str, at: Any, status: int
+) -> None:
+    """Without an offset it is UTC, as in a sheet; beyond all time there is no answer."""
+    question = {"tenant_id": acme.rsplit("/", 1)[-1], "organizer_id": "a", "number": "1", "at": at}
+
+    async with client(api, CALLS_TOKEN) as caller:
+        response = await caller.post("/v1/explanations", json=question)
+
+    assert response.status_code == status, response.text
+    if status == 200:
+        assert response.json()["explanation"]["at"].startswith("2026-01-01T00:00:00")
 
 
 async def test_only_the_own_token_opens_it(api: FastAPI, acme: str) -> None:

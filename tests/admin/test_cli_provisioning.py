@@ -1,6 +1,9 @@
 """The commands of provisioning: what they do, what they refuse, and in which words."""
 
+import asyncio
 import json
+import re
+import shlex
 from dataclasses import fields
 from pathlib import Path
 from uuid import uuid4
@@ -44,28 +47,34 @@ def alice(commands: Commands, acme: str) -> str:
 
 
 def test_a_new_tenant_can_call(
-    commands: Commands, ways: Logins, monkeypatch: pytest.MonkeyPatch
+    commands: Commands, ways: Logins, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """From an empty database to a call that credits pay for: what docs/provisioning.md shows."""
-    deck = DECK + "44,0.014,,60,60,\n254,0.25,,60,60,\n"
-    commands.done("deck", "import", "-", "--name", "std", "--currency", "USD", sheet=deck)
-    commands.done(
-        *("tenant", "create", "Acme", "--time-zone", "Europe/London"),
-        *("--currency", "USD", "--deck", "std"),
-    )
-    commands.done("organizer", "set", "alice", *ACME, "--region", "GB", "--permission", "any")
-    commands.done("licence", "assign", "alice", *ACME, *LICENCE)
-    commands.done(*_assign("communications_credits"))
-    commands.done("credits", "add", "50", *ACME)
-
+    """From an empty database to the first call: each command of the manual, as it stands there."""
+    manual = (Path(__file__).parents[2] / "docs" / "provisioning.md").read_text(encoding="utf-8")
+    deck = re.findall(r"^```csv\n(.+?)^```$", manual, re.MULTILINE | re.DOTALL)[-1]
+    (tmp_path / "deck.csv").write_text(deck, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DIALOUT_DATABASE__DSN", ways.gateway)
-    monkeypatch.setenv("DIALOUT_CALL__CALLER_ID", "+442079460999")
-    nairobi = commands.done("explain", "+254 20 2123456", "--organizer", "alice")
-    london = commands.done("explain", "020 7946 0000", "--organizer", "alice")
+    walk = re.findall(
+        r"^\$ ((?:dialout|export) .+)\n((?!\$|```).+)?",
+        manual.split("## Commands")[0],
+        re.MULTILINE,
+    )
 
-    assert (nairobi["answer"], london["answer"]) == ("allow", "allow")
-    assert [each["kind"] for each in nairobi["sources"]] == ["credits"]
+    for typed, printed in walk:
+        program, *arguments = shlex.split(typed)
+        if program == "export" and arguments[0].startswith("DIALOUT_CALL__"):
+            monkeypatch.setenv(*arguments[0].split("=", 1))
+        if program == "dialout" and arguments[0] not in ("migrate", "serve"):
+            result = commands.run(*arguments)
+            assert result.exit_code == 0, (typed, result.output)
+            assert result.stdout.startswith(printed.split("tenant_id")[0]), typed
+
+    assert "ALLOWED, 3600 s, paid by credits" in [printed for _, printed in walk]
+    london = commands.done("explain", "020 7946 0000", "--organizer", "alice@example.com")
+    san_juan = commands.done("explain", "+1 787 722 0000", "--organizer", "alice@example.com")
     assert [each["kind"] for each in london["sources"]] == ["pool", "credits"]
+    assert san_juan["answer"] == "allow"
 
 
 def test_to_say_it_twice_changes_nothing(commands: Commands, acme: str, alice: str) -> None:
@@ -169,6 +178,7 @@ def test_what_cannot_be_is_refused(
     said = commands.run(*command)
     assert (said.exit_code, said.stdout) == (1, "")
     assert said.stderr.startswith(f"{outcome}: ")
+    assert "tenant_id" not in said.stderr
     assert commands.done("audit", "list", *ACME) == before
 
 
@@ -177,6 +187,7 @@ def test_what_cannot_be_is_refused(
     [
         (("organizer", "set", "a b", *ACME, "--region", "GB", "--permission", "any"), "'a b'"),
         (("organizer", "set", "a", *ACME, "--region", "gb", "--permission", "any"), "region"),
+        (("organizer", "set", "a", *ACME, "--region", "UK", "--permission", "any"), "'UK'"),
         (("organizer", "set", "a", *ACME, "--region", "GB", "--permission", "all"), "permission"),
         (("tenant", "create", "A\x1b[2J", "--time-zone", "UTC", "--currency", "USD"), "\\x1b[2J"),
         (("tenant", "create", "A", "--time-zone", "UTC", "--currency", "usd"), "currency"),
@@ -191,6 +202,7 @@ def test_what_cannot_be_is_refused(
         (("licence", "assign", "alice", *ACME, *LICENCE, "--from", "soon"), "valid from"),
         (("licence", "assign", "alice", *ACME, *LICENCE, "--by", "a b"), "actor"),
         (("licence", "assign", "alice", *ACME, *LICENCE, "--because", ""), "because"),
+        (("licence", "assign", "alice", *ACME, *LICENCE, "--force", "--because", " "), "seen"),
         (
             (
                 "licence",
@@ -205,8 +217,10 @@ def test_what_cannot_be_is_refused(
             "--without-end",
         ),
         (("licence", "list", *ACME, "--after", "x"), "--after"),
+        (("audit", "list", "--since", "9999-12-31T23:59:59-12:00"), "--since"),
         (("policy", "set", *ACME), "--premium"),
         (("policy", "set", *ACME, "--addon-regions", "US,Canada"), "addon_regions"),
+        (("policy", "set", *ACME, "--addon-regions", "US,UK"), "addon_regions: UK"),
         (("policy", "set", *ACME, "--addon-fair-use-minutes", "0"), "addon_fair_use_minutes"),
         (("meeting", "remove", "a b", *ACME), "conference"),
         (("block", "add", "+44"), "prefix"),
@@ -251,6 +265,17 @@ def test_a_database_that_is_away_is_a_fault(
     monkeypatch.setenv("DIALOUT_ADMIN__DSN", f"postgresql:///absent?host={tmp_path}")
 
     assert "DIALOUT_ADMIN__DSN" in commands.fault("tenant", "list")
+
+
+async def test_a_schema_that_is_not_there_is_to_be_migrated(
+    commands: Commands, owner: db.Connection
+) -> None:
+    """Nobody finds a missing schema by looking at the setting alone."""
+    await owner.execute("DROP SCHEMA dialout CASCADE")
+
+    said = await asyncio.to_thread(commands.fault, "tenant", "list")
+
+    assert "dialout migrate" in said
 
 
 def test_the_gateways_login_cannot_provision(
@@ -518,6 +543,47 @@ def test_what_is_listed_is_harmless(commands: Commands, odd_name: str) -> None:
         said = commands.run(command, "list", *ACME).stdout
         assert odd_name in said
         assert "\x1b" not in said
+
+
+REPLAYS = {
+    "premium": '"credits"',
+    "toll_free": '"allow"',
+    "addon_regions": '["US"]',
+    "meeting_to_self": '"everyone"',
+}
+FUNDS = {
+    "addon_fair_use_minutes": "60",
+    "availability_version": '"2018-04-03"',
+    "on_exhaustion": '"finish"',
+    "pool_basis": '"purchased"',
+}
+
+
+async def test_replay_says_what_it_cannot_see(
+    commands: Commands,
+    ways: Logins,
+    owner: db.Connection,
+    acme: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of a choice that no rule looks at, "nothing would change" is no answer.
+
+    The tenant's name is what a table could take for markup, and a terminal for a command.
+    """
+    monkeypatch.setenv("DIALOUT_DATABASE__DSN", ways.gateway)
+    monkeypatch.setenv("DIALOUT_CALL__CALLER_ID", "+442079460999")
+    await owner.execute("UPDATE dialout.tenant SET name = $1", "Acme [/EU] :smile: \x1b[2J")
+    policy = tmp_path / "policy.toml"
+    policy.write_text("".join(f"{name} = {value}\n" for name, value in (REPLAYS | FUNDS).items()))
+    words = ("replay", "--since", "2026-01-01", "--policy", str(policy))
+
+    told = await asyncio.to_thread(commands.done, *words)
+    shown = await asyncio.to_thread(commands.run, *words)
+
+    assert told["not_replayed"] == sorted(FUNDS)
+    assert ", ".join(sorted(FUNDS)) in shown.stderr
+    assert "Acme [/EU] :smile: \\x1b[2J" in shown.stdout
 
 
 NOUNS = ("tenant", "organizer", "licence", "credits", "policy", "meeting", "block", "deck", "audit")

@@ -25,6 +25,8 @@ from gateway.provisioning.forms import (
     PrefixForm,
     Price,
     PurchaseForm,
+    Reason,
+    RegionCode,
     RegionCodes,
 )
 from gateway.provisioning.outcomes import OUTCOME_TEXTS, Standing
@@ -87,6 +89,8 @@ def test_only_what_is_done_counts_as_done() -> None:
         (PersonId, "alice+x@example.com", "alice+x@example.com"),
         (RegionCodes, "US;CA", frozenset({"US", "CA"})),
         (RegionCodes, "001", frozenset({"001"})),
+        (RegionCode, "XK", "XK"),
+        (Reason, " contract 7", " contract 7"),
     ],
 )
 def test_what_is_well_typed_means_this(kind: Any, typed: str, value: object) -> None:
@@ -144,6 +148,17 @@ def test_where_the_host_stands_does_not_matter(monkeypatch: pytest.MonkeyPatch, 
         (RegionCodes, "us"),
         (RegionCodes, "USA"),
         (RegionCodes, []),
+        (RegionCodes, "US;UK"),
+        (RegionCodes, "ZZ"),
+        (RegionCode, "UK"),
+        (RegionCode, "XX"),
+        (RegionCode, "ZZ"),
+        (RegionCode, "001"),
+        (Instant, "9999-12-31T23:59:59-12:00"),
+        (Reason, ""),
+        (Reason, " "),
+        (Reason, "\u00a0\u3000"),
+        (Reason, "\u200b"),
     ],
 )
 def test_what_is_ill_typed_is_refused(kind: Any, typed: object) -> None:
