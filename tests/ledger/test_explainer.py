@@ -23,7 +23,7 @@ from gateway.core.reasons import REASON_TEXTS, Reason
 from gateway.explainer import Explainer, question
 from gateway.inquiry import Inquiry
 from gateway.ledger import Ledger
-from tests.ledger.world import ACTOR, LONDON_ROW, NOON, ORGANIZER, TERMS, YEAR_BEFORE, World
+from tests.ledger.world import ACTOR, LONDON_ROW, NOON, ORGANIZER, POOL, TERMS, YEAR_BEFORE, World
 
 NUMBERS = (
     "020 7946 0123",
@@ -215,6 +215,35 @@ async def test_what_is_stored_is_the_whole_reasoning(
     assert stored.facts.destination.rate.prefix == "254"
     assert isinstance(stored.decision, Allow)
     assert stored.again().text == dial_out.explanation
+
+
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [
+        ("+1 202 555 0123", None),
+        ("+1 416 555 0123", None),
+        ("+1 787 555 0123", Reason.POOL_EXHAUSTED),
+        ("+1 242 345 6789", Reason.NOT_COVERED),
+        ("+1 876 555 0123", Reason.NOT_COVERED),
+        ("+1 671 300 1234", Reason.NOT_COVERED),
+        ("+1 900 555 0123", Reason.NUMBER_KIND_REFUSED),
+        ("+1 888 555 0123", Reason.TOLL_FREE_REFUSED),
+    ],
+)
+async def test_the_addon_reaches_the_us_and_canada_and_nothing_else(
+    world: World, admission: Admission, number: str, reason: Reason | None
+) -> None:
+    """With an empty pool and no credits: +1 is many countries, and Puerto Rico is one of them."""
+    await world.update(rate_deck=None)
+    await world.add_licence()
+    await world.reserve(None, POOL, seconds=3600)
+    await world.add_licence(sku=Sku.EXTENDED_DIALOUT_US_CA)
+
+    _, dial_out = await admission.admit(asked(world, number), at=NOON)
+
+    assert dial_out is not None
+    assert dial_out.reason is reason
+    assert [part.source for part in dial_out.parts] == ([] if reason else [SourceKind.ADDON])
 
 
 async def test_only_an_ordinary_call_may_go_on_without_funds(
