@@ -70,7 +70,7 @@ class Explainer:
     async def recorded(self, key: DialOutKey) -> Answer | None:
         """Return why a dial-out on record was allowed or refused; None if there is none."""
         dial_out = await self._ledger.dial_out(key)
-        return None if dial_out is None else _recorded(dial_out)
+        return None if dial_out is None else recorded(dial_out)
 
     async def rehearsed(self, request: DialOutRequest, at: datetime) -> Answer:
         """Return what ``request`` would be answered at ``at``. Nothing is reserved or recorded.
@@ -131,7 +131,8 @@ def question(
     )
 
 
-def _recorded(dial_out: DialOut) -> Answer:
+def recorded(dial_out: DialOut) -> Answer:
+    """Return why a dial-out on record was allowed or refused."""
     explanation = Explanation.parse(dial_out.explanation)
     return Answer(
         request=dial_out.request,

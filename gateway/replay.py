@@ -6,6 +6,7 @@ installed. Whether a source still had something left is not known of the past: a
 paid is taken to pay again, and one that newly may pay, to have enough.
 """
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -182,17 +183,14 @@ class Replay:
         seconds = dial_out.billable_seconds or 0
         if not isinstance(decision, Allow) or not seconds:
             return Micros(0), Seconds(0)
-        asked = {part.benefit_id for part in dial_out.parts}
+        paid = Counter[str | None]()
+        for part in dial_out.parts:
+            paid[part.benefit_id] += part.billed_seconds or 0
         for source in decision.sources:
             if source.kind is SourceKind.CREDITS:
                 rate = known(known(facts.destination).rate)
                 return await self._ledger.charge(Seconds(seconds), rate), Seconds(0)
-            paid = sum(
-                part.billed_seconds or 0
-                for part in dial_out.parts
-                if part.benefit_id == source.benefit_id
-            )
-            seconds -= paid if source.benefit_id in asked else seconds
+            seconds -= paid.get(source.benefit_id, seconds)
             if not seconds:
                 return Micros(0), Seconds(0)
         return Micros(0), Seconds(seconds)

@@ -24,9 +24,9 @@ from gateway.cli.terminal import (
     printable,
     read,
 )
-from gateway.core.dial_out import DialOutKind
+from gateway.core.dial_out import DialOut, DialOutKind
 from gateway.core.facts import OrganizerId
-from gateway.explainer import Answer, Explainer, question
+from gateway.explainer import Answer, Explainer, question, recorded
 from gateway.inquiry import Inquiry
 from gateway.ledger import Ledger, LedgerUnavailable
 from gateway.provisioning.forms import CONFERENCE_ID, PERSON_ID
@@ -87,7 +87,7 @@ def explain(
 
     async def ask(explainer: Explainer, ledger: Ledger) -> Answer:
         if dial_out_id is not None:
-            return await _recorded(explainer, ledger, dial_out_id, tenant)
+            return recorded(await _dial_out(ledger, dial_out_id, tenant))
         assert whose is not None, "checked above"
         request = question(
             tenant or await _tenant_of(ledger, whose),
@@ -130,17 +130,13 @@ async def _with_explainer(ask: Ask) -> Answer:
         fail_without_ledger(error, "DIALOUT_DATABASE__DSN")
 
 
-async def _recorded(
-    explainer: Explainer, ledger: Ledger, dial_out_id: UUID, tenant: UUID | None
-) -> Answer:
-    keys = [
-        each.request.key
+async def _dial_out(ledger: Ledger, dial_out_id: UUID, tenant: UUID | None) -> DialOut:
+    found = [
+        each
         for each in await ledger.dial_outs_named(dial_out_id)
         if tenant in (None, each.request.key.tenant_id)
     ]
-    answer = await explainer.recorded(_only(keys, "dial-out", str(dial_out_id)))
-    assert answer is not None, "it has just been found, and nothing is ever deleted"
-    return answer
+    return _only(found, "dial-out", str(dial_out_id))
 
 
 async def _tenant_of(ledger: Ledger, organizer: str) -> UUID:
@@ -200,7 +196,7 @@ def _verdict(summary: dict[str, Any]) -> Text:
 
 
 def _table(title: str, values: dict[str, Any]) -> Table:
-    table = Table(title, "", title_justify="left")
+    table = new_table(title, "")
     for name, value in values.items():
         if value is not None:
             table.add_row(name, _shown(value))

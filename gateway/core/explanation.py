@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from gateway.core.e164 import Destination
 from gateway.core.facts import Facts
-from gateway.core.policy import RULES, Decision, decide
+from gateway.core.policy import RULES, Decision, Deny, funding
 from gateway.core.reasons import REASON_TEXTS, Reason
 from gateway.core.waterfall import Look, in_the_way, waterfall
 
@@ -77,7 +77,8 @@ def explain(facts: Facts, *, at: datetime, metadata_version: str) -> Explanation
     """Ask every rule that can be asked, and look at every source if the number is known."""
     rules = dict(_asked(facts))
     looks = waterfall(facts) if isinstance(facts.number, Destination) else ()
-    decision = decide(facts)
+    first = next(filter(None, rules.values()), None)
+    decision = Deny(reason=first) if first else funding(looks)
     return Explanation(
         format=FORMAT,
         at=at,

@@ -20,7 +20,7 @@ from gateway.core.facts import (
     known,
 )
 from gateway.core.reasons import Reason
-from gateway.core.waterfall import Source, refusal, waterfall
+from gateway.core.waterfall import Look, Source, refusal, waterfall
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +64,11 @@ def decide(facts: Facts) -> Decision:
         reason = rule.refusal(facts)
         if reason is not None:
             return Deny(reason=reason)
-    looks = waterfall(facts)
+    return funding(waterfall(facts))
+
+
+def funding(looks: tuple[Look, ...]) -> Decision:
+    """Return the sources that may pay, in order, or why none may."""
     sources = tuple(look.source for look in looks if not look.lacks)
     return Allow(sources=sources) if sources else Deny(reason=refusal(looks))
 

@@ -55,9 +55,10 @@ def waterfall(facts: Facts) -> tuple[Look, ...]:
     )
 
 
+# In the order in which a refusal names them.
 _IN_THE_WAY = {
-    Lack.LICENCE: Reason.NO_CREDITS_LICENCE,
     Lack.CREDITS: Reason.CREDITS_NOT_SET_UP,
+    Lack.LICENCE: Reason.NO_CREDITS_LICENCE,
     Lack.RATE: Reason.NO_RATE,
 }
 
@@ -75,11 +76,7 @@ def refusal(looks: tuple[Look, ...]) -> Reason:
     assert lacks, "no source may pay, so credits lack something"
     if Lack.LICENCE in lacks and Lack.CREDITS in lacks:
         return Reason.NOT_COVERED
-    if Lack.CREDITS in lacks:
-        return Reason.CREDITS_NOT_SET_UP
-    if Lack.LICENCE in lacks:
-        return Reason.NO_CREDITS_LICENCE
-    return Reason.NO_RATE
+    return next(reason for lack, reason in _IN_THE_WAY.items() if lack in lacks)
 
 
 def _look_at_benefit(benefit: Benefit, facts: Facts) -> Look:

@@ -32,6 +32,7 @@ from tests.ledger.world import (
     POOL_THEN_CREDITS,
     YEAR_BEFORE,
     World,
+    until_somebody_waits,
 )
 
 UNLIMITED = (Source(kind=SourceKind.PROMOTION, benefit_id="complimentary_2018"),)
@@ -498,7 +499,7 @@ class TestCount:
         async with owner.transaction():
             await owner.execute(lock.replace("$1", "'credits'"))
             call = asyncio.ensure_future(world.reserve(at=start))
-            await _until_somebody_waits(owner)
+            await until_somebody_waits(owner)
             await owner.execute(lock.replace("$1", "'pool'"))
         outcome, _ = await call
 
@@ -689,14 +690,3 @@ async def _in_force(world: World, at: datetime) -> list[Source]:
 def _instant(bound: datetime | None) -> datetime:
     assert bound is not None, "what a benefit gives has a month"
     return bound
-
-
-async def _until_somebody_waits(owner: Connection) -> None:
-    """Return once another session waits for a lock in this database."""
-    while not await owner.fetchval(
-        """
-        SELECT count(*) FROM pg_stat_activity
-        WHERE datname = current_database() AND wait_event_type = 'Lock'
-        """
-    ):
-        pass

@@ -25,7 +25,15 @@ from gateway.ledger.provisioning_answers import (
     PurchaseOutcome,
     Segment,
 )
-from tests.ledger.world import ACTOR, NOON, ORGANIZER, POOL, YEAR_BEFORE, World
+from tests.ledger.world import (
+    ACTOR,
+    NOON,
+    ORGANIZER,
+    POOL,
+    YEAR_BEFORE,
+    World,
+    until_somebody_waits,
+)
 
 AC = Sku.AUDIO_CONFERENCING
 PPM = Sku.AUDIO_CONFERENCING_PPM
@@ -106,18 +114,6 @@ async def put(change: Change, world: World, region: str, *, name: str = "Ann") -
         region=Region(region),
         permission=DialOutPermission.ANY,
     )
-
-
-async def until_somebody_waits(owner: Connection) -> None:
-    """Return once another session waits for a lock in this database."""
-    async with asyncio.timeout(20):
-        while not await owner.fetchval(
-            """
-            SELECT count(*) FROM pg_stat_activity
-            WHERE datname = current_database() AND wait_event_type = 'Lock'
-            """
-        ):
-            pass
 
 
 async def choose(world: World, choices: Choices) -> None:

@@ -1,5 +1,6 @@
 """A tenant to test on: small words for what the tests need, all said as the gateway says it."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ from gateway.core.facts import DialOutPermission, OrganizerId, Sku, SourceKind
 from gateway.core.key import DialOutKey
 from gateway.core.rating import Micros, Rate, Seconds
 from gateway.core.waterfall import Source
+from gateway.db import Connection
 from gateway.ledger import Balance, Ledger, RequestOutcome, SettleOutcome, VoidOutcome
 from gateway.ledger.provisioning import Provisioning
 from gateway.ledger.provisioning_answers import (
@@ -229,3 +231,15 @@ class World:
         """Return granted, used, reserved and free of the tenant's only source of a kind."""
         found = await self.balance(kind)
         return found.granted, found.used, found.reserved, found.free
+
+
+async def until_somebody_waits(owner: Connection) -> None:
+    """Return once another session waits for a lock in this database."""
+    async with asyncio.timeout(20):
+        while not await owner.fetchval(
+            """
+            SELECT count(*) FROM pg_stat_activity
+            WHERE datname = current_database() AND wait_event_type = 'Lock'
+            """
+        ):
+            pass
