@@ -1,14 +1,15 @@
 -- organizer_facts(tenant_id, organizer_id, initiator_id, conference_id, at)
 --     -> suspended, credits_set_up, choices, benefits, region, permission, licences,
---        dial_out_disabled, initiator_region, meeting_to_self, meeting_to_third_party
+--        dial_out_disabled, blocked, initiator_region, meeting_to_self, meeting_to_third_party,
+--        limits
 --
 -- What policy must know of a tenant, of the organizer who pays, of the participant who asks
 -- and of their meeting, in one round trip. No row: no such tenant. Null region: no such
 -- organizer. Null initiator_region: the tenant does not know the initiator. Null meeting
 -- permissions: the meeting has none of its own.
 --
--- Choices and benefits are JSON text: an object with a field a choice, and a list of the
--- benefits in force.
+-- Choices, benefits and limits are JSON text: an object with a field a choice, and lists of the
+-- benefits and of the limits in force, each limit with what is used of it.
 --
 -- Retries: writes nothing.
 CREATE OR REPLACE FUNCTION dialout.organizer_facts(
@@ -27,9 +28,11 @@ RETURNS TABLE (
     permission text,
     licences text[],
     dial_out_disabled boolean,
+    blocked boolean,
     initiator_region text,
     meeting_to_self text,
-    meeting_to_third_party text
+    meeting_to_third_party text,
+    limits text
 )
 LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path TO dialout, pg_temp
@@ -39,8 +42,7 @@ AS $$
         EXISTS (
             SELECT FROM source AS s
             WHERE
-                s.tenant_id = t.tenant_id AND s.kind = 'credits'
-                AND s.valid_from <= p_at AND p_at < s.valid_to
+                s.tenant_id = t.tenant_id AND s.kind = 'credits' AND s.valid_from <= p_at
         ),
         (to_jsonb(c) - 'tenant_id')::text,
         (
@@ -74,9 +76,19 @@ AS $$
                 x.region = o.region AND x.kind = 'dial_out_disabled'
                 AND x.valid_from <= p_at AND p_at < x.valid_to
         ),
+        EXISTS (
+            SELECT FROM organizer_block AS x
+            WHERE
+                x.tenant_id = t.tenant_id AND x.organizer_id = p_organizer_id
+                AND x.lifted_at IS null
+        ),
         i.region,
         m.to_self,
-        m.to_third_party
+        m.to_third_party,
+        (
+            SELECT coalesce(json_agg(l), '[]')::text
+            FROM limits_standing(t.tenant_id, p_organizer_id, p_conference_id, p_at) AS l
+        )
     FROM tenant AS t
     INNER JOIN tenant_policy AS c ON t.tenant_id = c.tenant_id
     LEFT JOIN organizer AS o
