@@ -1,0 +1,1 @@
+"""What calls came to: usage, funds and organizers, as rows, files and charts."""
