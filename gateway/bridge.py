@@ -12,6 +12,7 @@ import structlog
 
 from gateway.ami import AmiClient, AmiError, Event, LinkDown, LinkUp
 from gateway.dialer import Dialer
+from gateway.guard import Guard
 from gateway.ledger import Ledger, LedgerUnavailable
 from gateway.reconcile import Reconciliation
 from gateway.settlement import from_ms
@@ -29,12 +30,19 @@ class Bridge:
     """Consumes the events of one Asterisk, in order, and keeps it and the ledger in step."""
 
     def __init__(
-        self, *, ami: AmiClient, ledger: Ledger, dialer: Dialer, reconciliation: Reconciliation
+        self,
+        *,
+        ami: AmiClient,
+        ledger: Ledger,
+        dialer: Dialer,
+        reconciliation: Reconciliation,
+        guard: Guard,
     ) -> None:
         self._ami = ami
         self._ledger = ledger
         self._dialer = dialer
         self._reconciliation = reconciliation
+        self._guard = guard
         self._reconciled = False
         self._ledger_answers = False
 
@@ -42,6 +50,11 @@ class Bridge:
     def ready(self) -> bool:
         """Whether a call could be placed right now."""
         return self._ami.ready and self._reconciled and self._ledger_answers
+
+    @property
+    def ledger_answers(self) -> bool:
+        """Whether the ledger answered the last heartbeat."""
+        return self._ledger_answers
 
     async def run(self) -> None:
         """Serve until cancelled. Raises ``AmiLoginRefused`` if Asterisk does not let us in."""
@@ -51,6 +64,7 @@ class Bridge:
             tasks.create_task(self._reconcile())
             tasks.create_task(self._beat())
             tasks.create_task(self._watch())
+            tasks.create_task(self._guard.run())
 
     async def _consume(self) -> None:
         async for event in self._ami.events():
@@ -60,6 +74,7 @@ class Bridge:
                 case LinkDown():
                     self._reconciled = False
                     self._dialer.link_lost()
+                    self._guard.link_lost()
                 case _:
                     self._handle(event)
 
@@ -67,6 +82,7 @@ class Bridge:
         """Have the dialer apply an event; a fault in one call takes no other call along."""
         try:
             self._dialer.handle(event)
+            self._guard.handle(event)
         except Exception:
             log.exception("event.failed", event_type=type(event).__name__)
             self._dialer.in_doubt.set()
@@ -84,6 +100,7 @@ class Bridge:
             try:
                 absent = await self._reconciliation.run()
                 self._reconciled = True
+                self._guard.calls_reconciled()
                 await self._reconciliation.look_again(absent)
             except (AmiError, LedgerUnavailable) as error:
                 log.warning("calls.unreconciled", error=str(error))

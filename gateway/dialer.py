@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4, uuid5
 
@@ -28,6 +29,7 @@ from gateway.ami import (
     InterceptReached,
     OriginateResponse,
 )
+from gateway.core.attendance import DropReason
 from gateway.core.call import Call, CallEvent, CallState, Ending
 from gateway.core.causes import CAUSE_REFUSED, Disposition, is_answer
 from gateway.core.dial_out import DialOut, DialOutKind, DialOutRequest, DialOutState
@@ -38,6 +40,7 @@ from gateway.core.record import FAMILY, CallRecord
 from gateway.core.verdict import CAP_GRACE_SECONDS, Verdict
 from gateway.ledger import Claim, ClaimOutcome, Ledger, LedgerUnavailable, RequestOutcome
 from gateway.settlement import EXPIRED, Settlement, names, to_ms
+from gateway.slices import PaidCall, Slices
 
 log = structlog.get_logger()
 
@@ -45,6 +48,7 @@ GATE_CONTEXT = "dialout-gate"
 RELEASE_CONTEXT = "dialout-release"
 REFUSE_CONTEXT = "dialout-refuse"
 JOIN_CONTEXT = "dialout-join"
+WARNING_CONTEXT = "dialout-warning"
 
 CAUSE_NORMAL_CLEARING = 16
 CLAIM_SECONDS_MAX = 2.0
@@ -57,6 +61,9 @@ NEVER_BEGUN = frozenset({NOT_ORIGINATED, EXPIRED})
 
 HANGUP_RETRY_SECONDS = 5.0
 """When a hangup that Asterisk may not have heard is asked for again."""
+
+WHISPER_SECONDS_MAX = 10
+"""How long a channel may take until it says something."""
 
 GATE_SECONDS_MAX = 4
 """The gate's own bound and a little: how much longer than the ringing an Originate may last."""
@@ -77,14 +84,16 @@ class LiveCall:
     Instants are on the event loop's clock; from ``cap_at`` on it is hung up. ``claiming`` is
     the claim of a call that we originated, ``claimed_at`` when it was asked for.
     ``cancelled`` keeps a gate shut that has not been reached yet. ``dialled`` is set once
-    the trunk is being dialled, or never will be.
+    the trunk is being dialled, or never will be. ``granted`` is what was released.
     """
 
     call: Call
+    request: DialOutRequest
     born_at: float
     cap_at: float
     claiming: asyncio.Task[Claim | ClaimOutcome] | None = None
     claimed_at: float = 0.0
+    granted: Claim | None = None
     cancelled: bool = False
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     dialled: asyncio.Event = field(default_factory=asyncio.Event)
@@ -100,12 +109,14 @@ class Dialer:
         ledger: Ledger,
         admission: Admission,
         settlement: Settlement,
+        slices: Slices,
         now: Callable[[], datetime],
     ) -> None:
         self._ami = ami
         self._ledger = ledger
         self._admission = admission
         self._settlement = settlement
+        self._slices = slices
         self._now = now
         self._steps: set[asyncio.Task[None]] = set()
         self.in_doubt = asyncio.Event()
@@ -162,6 +173,42 @@ class Dialer:
             raise BridgeUnavailable
         return await self._ledger.dial_out(key)
 
+    # What the guard asks for.
+
+    def request(self, gate_uniqueid: str) -> DialOutRequest | None:
+        """Return what asked for a call that this gateway follows; None if it has none there."""
+        live = self._by_gate.get(gate_uniqueid)
+        return None if live is None else live.request
+
+    async def warn_of_drop(self, gate_uniqueid: str, reason: DropReason, seconds: int) -> None:
+        """Tell the callee, and nobody else, why and how soon the call will be dropped."""
+        live = self._by_gate.get(gate_uniqueid)
+        if live is None or live.call.trunk_uniqueid is None:
+            return
+        try:
+            await self._ami.whisper(
+                leg=live.call.trunk_uniqueid,
+                channel=f"Local/{reason}@{WARNING_CONTEXT}/n",
+                variables={"DIALOUT_WARNINGS": str(seconds)},
+                timeout_ms=WHISPER_SECONDS_MAX * 1000,
+                # Two gateways that guard the same bridge warn once.
+                channel_id=f"{live.call.key.hex}-told",
+                other_channel_id=f"{live.call.key.hex}-tells",
+            )
+        except AmiError as error:
+            log.warning("call.unwarned", error=str(error), **names(live.call.key))
+        else:
+            log.info("call.warned", reason=reason, seconds=seconds, **names(live.call.key))
+
+    async def drop(self, gate_uniqueid: str) -> bool:
+        """Hang a call up, again and again until Asterisk has heard it; False if it has ended."""
+        live = self._by_gate.get(gate_uniqueid)
+        if live is None:
+            return False
+        live.cancelled = True
+        live.cap_at = asyncio.get_running_loop().time()
+        return await self._hang_up(gate_uniqueid, CAUSE_NORMAL_CLEARING) is not False
+
     # What Asterisk reports.
 
     def handle(self, event: Event) -> None:
@@ -200,9 +247,27 @@ class Dialer:
         if dial_out.state is not DialOutState.RESERVED:
             call = call.released()
         seconds = (dial_out.limit_seconds or 0) + (dial_out.ring_seconds or 0)
-        live = self._track(call, seconds)
+        live = self._track(call, dial_out.request, seconds)
+        live.granted = Claim.of(dial_out)
         if trunk_leg is not None and live.call.follows(CallEvent.DIAL_BEGIN):
             self._begin(live, trunk_leg)
+
+    def pay_on(
+        self, dial_out: DialOut, trunk_leg: str, answered_at: datetime, *, warns: bool
+    ) -> None:
+        """Have a call that was found answered paid for on and on, if that is not done already.
+
+        ``answered_at`` is of the Asterisk host's clock. ``warns`` says that the channels are
+        there that warn the callee.
+        """
+        live = self._by_gate.get(dial_out.channel_uniqueid)
+        if live is not None and live.call.follows(CallEvent.DIAL_BEGIN):
+            self._begin(live, trunk_leg)
+        if live is None or live.call.trunk_uniqueid != trunk_leg or dial_out.slices is None:
+            return
+        live.granted = Claim.of(dial_out)
+        paid = self._paid(live, trunk_leg, to_ms(answered_at))
+        self._slices.follow(replace(paid, slices=dial_out.slices, kept_seconds=None, warns=warns))
 
     def follows(self, gate_uniqueid: str) -> bool:
         """Return whether this gateway has the call in hand and has seen all of it."""
@@ -239,6 +304,7 @@ class Dialer:
         What is given up is not lost: its row in the ledger is open, and the record on the
         Asterisk host is still there, for the next start.
         """
+        await self._slices.close()
         if self._steps:
             await asyncio.wait(self._steps, timeout=seconds)
         for step in list(self._steps):
@@ -264,7 +330,8 @@ class Dialer:
         key = dial_out.request.key
         assert dial_out.ring_seconds is not None, "a reservation has its terms"
         bound = dial_out.ring_seconds + GATE_SECONDS_MAX
-        live = self._track(Call(key=key, gate_uniqueid=key.gate_uniqueid), bound)
+        call = Call(key=key, gate_uniqueid=key.gate_uniqueid)
+        live = self._track(call, dial_out.request, bound)
         # Asterisk takes longer to reach the gate than the ledger to answer; so the claim,
         # which may follow the Originate but not its channel, costs the caller nothing.
         live.claimed_at = asyncio.get_running_loop().time()
@@ -321,7 +388,8 @@ class Dialer:
         if event.uniqueid in self._by_gate:
             log.error("gate.forged", uniqueid=event.uniqueid, channel=event.channel)
             return
-        live = self._track(Call(key=request.key, gate_uniqueid=event.uniqueid), GATE_SECONDS_MAX)
+        call = Call(key=request.key, gate_uniqueid=event.uniqueid)
+        live = self._track(call, request, GATE_SECONDS_MAX)
         async with live.lock:
             outcome, dial_out = await self._admission.admit(
                 request, at=self._now(), gate_uniqueid=event.uniqueid
@@ -354,10 +422,12 @@ class Dialer:
             uniqueid=event.uniqueid,
             destination=claim.destination,
             limit_seconds=claim.limit_seconds,
+            longest_seconds=claim.talk_seconds_max,
             ring_seconds=claim.ring_seconds,
             caller_id=claim.caller_id,
         )
         live.call = live.call.released()
+        live.granted = claim
         live.cap_at = self._cap_at(verdict.cap_seconds)
         try:
             await self._ami.set_and_redirect(
@@ -403,12 +473,37 @@ class Dialer:
         if answered:
             log.info("call.answered", **names(live.call.key))
             self._spawn(self._settlement.note_answer(live.call.key, at_ms))
+            paid = self._paid(live, event.dest_uniqueid, at_ms)
+            self._limit_moved(live, paid.limit_seconds)
+            self._slices.follow(paid)
+
+    def _paid(self, live: LiveCall, trunk_leg: str, answered_at_ms: int) -> PaidCall:
+        """Return a call as it is paid for when it has just been answered."""
+        granted = live.granted
+        assert granted is not None, "nothing dials that was not released"
+        return PaidCall(
+            key=live.call.key,
+            leg=trunk_leg,
+            answered_at_ms=answered_at_ms,
+            slices=1,
+            limit_seconds=granted.limit_seconds,
+            kept_seconds=granted.limit_seconds,
+            more=granted.limit_seconds < granted.talk_seconds_max,
+            warns=False,
+            moved=partial(self._limit_moved, live),
+        )
+
+    def _limit_moved(self, live: LiveCall, seconds: float) -> None:
+        """Take a call for overdue no sooner than Asterisk cuts it, and not much later."""
+        if not live.cancelled:
+            live.cap_at = self._cap_at(seconds)
 
     def _hung_up(self, event: Hangup) -> None:
         at_ms = self._at_ms(event.at)
         live = self._by_trunk.get(event.uniqueid)
         if live is not None and live.call.follows(CallEvent.TRUNK_HANGUP):
             live.call = live.call.trunk_hung_up(event.cause, at_ms)
+            self._slices.leave(event.uniqueid)
             return
         live = self._by_gate.get(event.uniqueid)
         if live is not None and live.call.follows(CallEvent.GATE_HANGUP):
@@ -474,10 +569,11 @@ class Dialer:
 
     # Bookkeeping.
 
-    def _track(self, call: Call, seconds: int) -> LiveCall:
+    def _track(self, call: Call, request: DialOutRequest, seconds: int) -> LiveCall:
         """Follow a call that may live so long."""
         born_at = asyncio.get_running_loop().time()
-        live = LiveCall(call=call, born_at=born_at, cap_at=self._cap_at(seconds))
+        cap_at = self._cap_at(seconds)
+        live = LiveCall(call=call, request=request, born_at=born_at, cap_at=cap_at)
         self._by_gate[call.gate_uniqueid] = live
         return live
 
@@ -494,6 +590,7 @@ class Dialer:
         live.dialled.set()
         if live.call.trunk_uniqueid is not None:
             self._by_trunk.pop(live.call.trunk_uniqueid, None)
+            self._slices.leave(live.call.trunk_uniqueid)
 
     def _spawn(self, step: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(_contained(step))
@@ -505,7 +602,7 @@ class Dialer:
         return to_ms(self._now()) if at_ms is None else at_ms
 
     @staticmethod
-    def _cap_at(seconds: int) -> float:
+    def _cap_at(seconds: float) -> float:
         """Return when a call that may live so long is overdue, whatever Asterisk should do."""
         return asyncio.get_running_loop().time() + seconds + 2 * CAP_GRACE_SECONDS
 

@@ -7,10 +7,11 @@ and unknown changes nothing.
 """
 
 import asyncio
+from datetime import datetime
 
 import structlog
 
-from gateway.ami import AmiClient, AmiError, Channel
+from gateway.ami import AmiClient, AmiError, AmiRefused, Channel
 from gateway.core.call import Ending
 from gateway.core.causes import Disposition
 from gateway.core.dial_out import DialOut, DialOutState
@@ -75,21 +76,35 @@ class Reconciliation:
                 )
 
     async def _attach(self, dial_out: DialOut, channels: dict[str, Channel]) -> None:
-        """Follow a call that is alive, and note that it was answered if that was missed.
-
-        It was answered before now; when, its record will tell. Until then now is the least
-        that can be billed from, should there be no record because Asterisk is killed.
-        """
+        """Follow a call that is alive, note its answer if that was missed, and pay on."""
         linkedid = channels[dial_out.channel_uniqueid].linkedid
         legs = (each for each in channels.values() if each.linkedid == linkedid)
         trunk_leg = next((each for each in legs if each.name.startswith(TRUNK_CHANNELS)), None)
         self._dialer.attach(dial_out, trunk_leg.uniqueid if trunk_leg else None)
-        if (
-            dial_out.state is DialOutState.RELEASED
-            and trunk_leg is not None
-            and trunk_leg.state_description == "Up"
-        ):
-            await self._ledger.answered(dial_out.request.key, from_ms(await self._ami.ping()))
+        if trunk_leg is None or trunk_leg.state_description != "Up":
+            return
+        answered_at = dial_out.answered_at or await self._answer_noted(dial_out, trunk_leg)
+        if answered_at is not None:
+            warns = dial_out.request.key.warning_uniqueid in channels
+            self._dialer.pay_on(dial_out, trunk_leg.uniqueid, answered_at, warns=warns)
+
+    async def _answer_noted(self, dial_out: DialOut, trunk_leg: Channel) -> datetime | None:
+        """Note when a call was answered that nobody saw answered; None if it is over by now.
+
+        Its limit has counted from the answer and was never moved: that needs an answer on
+        record. Where that does not tell, now is the least that can be billed from.
+        """
+        try:
+            left_ms = await self._ami.limit_left_ms(trunk_leg.uniqueid)
+        except AmiRefused:
+            return None
+        clock_ms = await self._ami.ping()
+        passed_ms = 0
+        if left_ms is not None and dial_out.limit_seconds is not None:
+            passed_ms = max(0, dial_out.limit_seconds * 1000 - left_ms)
+        answered_at = from_ms(clock_ms - passed_ms)
+        await self._ledger.answered(dial_out.request.key, answered_at)
+        return answered_at
 
     def _is_loose(self, dial_out: DialOut, records: dict[str, str]) -> bool:
         """Return whether neither a record nor the dialer accounts for the call."""

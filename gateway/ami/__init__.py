@@ -2,6 +2,7 @@
 
 from gateway.ami.channel import Channel
 from gateway.ami.client import AmiClient
+from gateway.ami.conference import Participant
 from gateway.ami.errors import (
     AmiEncodingError,
     AmiError,
@@ -11,6 +12,7 @@ from gateway.ami.errors import (
     AmiUnavailable,
 )
 from gateway.ami.events import (
+    ConferenceChanged,
     DialBegin,
     DialEnd,
     Event,
@@ -32,6 +34,7 @@ __all__ = [
     "AmiTimeout",
     "AmiUnavailable",
     "Channel",
+    "ConferenceChanged",
     "DialBegin",
     "DialEnd",
     "Event",
@@ -41,5 +44,6 @@ __all__ = [
     "LinkDown",
     "LinkUp",
     "OriginateResponse",
+    "Participant",
     "Shutdown",
 ]

@@ -21,6 +21,7 @@ _KEY = re.compile(r"[A-Za-z]+")
 _UNSAFE = re.compile(r"[\r\n\0]")
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _VARIABLE_VALUE = re.compile(r"[A-Za-z0-9:+._@-]*")
+_UNIQUEID = re.compile(r"[A-Za-z0-9._-]+")
 _DATABASE_NAME = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*")
 
 
@@ -78,20 +79,41 @@ def originate(
     caller_id: str | None,
 ) -> Action:
     """Ask for a call. Asynchronous, because the other kind blocks the session until the answer."""
-    headers = [
+    headers = (
         ("Channel", _present("Channel", channel)),
         ("Context", _present("Context", context)),
         ("Exten", _present("Exten", extension)),
         ("Priority", "1"),
-        ("Async", "true"),
-        ("Timeout", str(timeout_ms)),
-        ("ChannelId", _present("ChannelId", channel_id)),
-        ("OtherChannelId", _present("OtherChannelId", other_channel_id)),
-    ]
-    if caller_id is not None:
-        headers.append(("CallerID", caller_id))
-    headers += [("Variable", "=".join(_variable(*item))) for item in variables.items()]
-    return Action(name="Originate", action_id=action_id, headers=tuple(headers))
+        *_asynchronous(timeout_ms, channel_id, other_channel_id),
+        *((("CallerID", caller_id),) if caller_id is not None else ()),
+        *_variables(variables),
+    )
+    return Action(name="Originate", action_id=action_id, headers=headers)
+
+
+def whisper(
+    action_id: str,
+    *,
+    leg: str,
+    channel: str,
+    variables: Mapping[str, str],
+    timeout_ms: int,
+    channel_id: str,
+    other_channel_id: str,
+) -> Action:
+    """Ask that one channel hears what another says once it answers; nobody else hears it.
+
+    `leg` is the uniqueid of the one that hears. Options of ChanSpy(): uniqueid, quietly, end
+    with the leg, no other leg after it, whisper and hear nothing.
+    """
+    headers = (
+        ("Channel", _present("Channel", channel)),
+        ("Application", "ChanSpy"),
+        ("Data", f"{_uniqueid(leg)},uqESW"),
+        *_asynchronous(timeout_ms, channel_id, other_channel_id),
+        *_variables(variables),
+    )
+    return Action(name="Originate", action_id=action_id, headers=headers)
 
 
 def set_variable(action_id: str, name: str, value: str, *, channel: str | None) -> Action:
@@ -113,6 +135,20 @@ def redirect(action_id: str, *, channel: str, context: str, extension: str) -> A
     return Action(name="Redirect", action_id=action_id, headers=headers)
 
 
+def limit(action_id: str, *, channel: str, milliseconds: int) -> Action:
+    """Ask that a channel ends so long from now, whatever was asked before."""
+    if milliseconds <= 0:
+        raise AmiEncodingError("Timeout is not positive, which would be no limit at all")
+    headers = (("Channel", _channel(channel)), ("Timeout", f"{milliseconds / 1000:.3f}"))
+    return Action(name="AbsoluteTimeout", action_id=action_id, headers=headers)
+
+
+def get_limit(action_id: str, *, channel: str) -> Action:
+    """Ask how long a channel may go on."""
+    headers = (("Channel", _channel(channel)), ("Variable", "TIMEOUT(absolute)"))
+    return Action(name="Getvar", action_id=action_id, headers=headers)
+
+
 def hangup(action_id: str, *, channel: str, cause: int) -> Action:
     """Ask to hang a channel up with a Q.850 cause."""
     headers = (("Channel", _channel(channel)), ("Cause", str(cause)))
@@ -122,6 +158,25 @@ def hangup(action_id: str, *, channel: str, cause: int) -> Action:
 def list_channels(action_id: str) -> Action:
     """Ask for every channel."""
     return Action(name="CoreShowChannels", action_id=action_id, listed=True)
+
+
+def list_conferences(action_id: str) -> Action:
+    """Ask for every conference that has members."""
+    return Action(name="ConfbridgeListRooms", action_id=action_id, listed=True)
+
+
+def list_participants(action_id: str, conference: str) -> Action:
+    """Ask for the members of one conference."""
+    headers = (("Conference", _present("Conference", conference)),)
+    return Action(name="ConfbridgeList", action_id=action_id, headers=headers, listed=True)
+
+
+def get_variable(action_id: str, name: str, *, channel: str) -> Action:
+    """Ask for a variable of a channel."""
+    if not _VARIABLE_NAME.fullmatch(name):
+        raise AmiEncodingError("a variable's name has other characters than letters, digits, _")
+    headers = (("Channel", _channel(channel)), ("Variable", name))
+    return Action(name="Getvar", action_id=action_id, headers=headers)
 
 
 def list_records(action_id: str, family: str) -> Action:
@@ -169,6 +224,21 @@ def _present(key: str, value: str) -> str:
     return value
 
 
+def _asynchronous(
+    timeout_ms: int, channel_id: str, other_channel_id: str
+) -> tuple[tuple[str, str], ...]:
+    return (
+        ("Async", "true"),
+        ("Timeout", str(timeout_ms)),
+        ("ChannelId", _present("ChannelId", channel_id)),
+        ("OtherChannelId", _present("OtherChannelId", other_channel_id)),
+    )
+
+
+def _variables(variables: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    return tuple(("Variable", "=".join(_variable(*item))) for item in variables.items())
+
+
 def _channel(name: str) -> str:
     if name.lstrip().startswith("/"):
         raise AmiEncodingError("Channel is a pattern, which may match more than one channel")
@@ -181,6 +251,12 @@ def _variable(name: str, value: str) -> tuple[str, str]:
     if not _VARIABLE_VALUE.fullmatch(value):
         raise AmiEncodingError(f"the value of {name} has other characters than A-Za-z0-9:+._@-")
     return name, value
+
+
+def _uniqueid(text: str) -> str:
+    if not _UNIQUEID.fullmatch(text):
+        raise AmiEncodingError("a uniqueid has other characters than A-Za-z0-9._-")
+    return text
 
 
 def _database_name(key: str, name: str) -> str:

@@ -17,8 +17,9 @@ from tenacity import (
 
 from gateway.ami import actions
 from gateway.ami.actions import Action
-from gateway.ami.answers import Answer, Answers, required
+from gateway.ami.answers import Answer, Answers, Headers, required
 from gateway.ami.channel import Channel, channel_from
+from gateway.ami.conference import Participant, participant_from
 from gateway.ami.errors import AmiError, AmiLoginRefused, AmiRefused, AmiTimeout, AmiUnavailable
 from gateway.ami.events import Event
 from gateway.ami.inbox import Inbox
@@ -30,6 +31,9 @@ _PASSING_REFUSALS = frozenset({"login already in use", "asterisk is shutting dow
 not noticed that our last connection is dead."""
 
 _NO_RECORD = "Database entry not found"
+
+_NO_CONFERENCE = frozenset({"No active conferences.", "No Conference by that name found."})
+"""How Asterisk words an empty list: a conference without members is none."""
 
 _log = structlog.get_logger()
 
@@ -173,6 +177,46 @@ class AmiClient:
         )
         await self._ask(action)
 
+    async def limit(self, channel: str, *, milliseconds: int) -> None:
+        """Let a channel end so long from now, and not when it was to end before.
+
+        Raises AmiRefused if there is none of this name.
+        """
+        await self._ask(actions.limit(self._next_id(), channel=channel, milliseconds=milliseconds))
+
+    async def limit_left_ms(self, channel: str) -> int | None:
+        """Return how long a channel may still go on; None if it has no limit.
+
+        Raises AmiRefused if there is none of this name.
+        """
+        answer = await self._ask(actions.get_limit(self._next_id(), channel=channel))
+        return milliseconds(required(answer.headers, "Value")) or None
+
+    async def whisper(
+        self,
+        *,
+        leg: str,
+        channel: str,
+        variables: Mapping[str, str],
+        timeout_ms: int,
+        channel_id: str,
+        other_channel_id: str,
+    ) -> None:
+        """Have one channel hear what `channel` says once it answers; nobody else hears it.
+
+        Raises AmiRefused if `channel_id` is that of a channel that exists.
+        """
+        action = actions.whisper(
+            self._next_id(),
+            leg=leg,
+            channel=channel,
+            variables=variables,
+            timeout_ms=timeout_ms,
+            channel_id=channel_id,
+            other_channel_id=other_channel_id,
+        )
+        await self._ask(action)
+
     async def set_variable(
         self, name: str, value: str, *, channel: str | None = None, action_id: str | None = None
     ) -> None:
@@ -212,6 +256,24 @@ class AmiClient:
         answer = await self._ask(actions.list_channels(self._next_id()))
         return tuple(channel_from(item) for item in answer.items)
 
+    async def conferences(self) -> tuple[str, ...]:
+        """Return the conferences that have members. Raises AmiRefused unless all are listed."""
+        items = await self._ask_unless_empty(actions.list_conferences(self._next_id()))
+        return tuple(required(item, "Conference") for item in items)
+
+    async def participants(self, conference: str) -> tuple[Participant, ...]:
+        """Return the members of a conference. Raises AmiRefused unless all are listed."""
+        items = await self._ask_unless_empty(actions.list_participants(self._next_id(), conference))
+        return tuple(map(participant_from, items))
+
+    async def variable(self, name: str, *, channel: str) -> str:
+        """Return a variable of a channel; empty if it is not set.
+
+        Raises AmiRefused if there is no such channel.
+        """
+        answer = await self._ask(actions.get_variable(self._next_id(), name, channel=channel))
+        return required(answer.headers, "Value")
+
     async def records(self, family: str) -> dict[str, str]:
         """Return the records of a family of the database on the Asterisk host, by key.
 
@@ -239,6 +301,14 @@ class AmiClient:
     async def record_delete(self, family: str, key: str) -> None:
         """Delete a record, whether it is there or not."""
         await self._ask(actions.delete_record(self._next_id(), family, key))
+
+    async def _ask_unless_empty(self, asked: Action) -> tuple[Headers, ...]:
+        try:
+            return (await self._ask(asked)).items
+        except AmiRefused as refusal:
+            if refusal.message in _NO_CONFERENCE:
+                return ()
+            raise
 
     async def _ask(self, *asked: Action) -> Answer:
         if self._link is None or not self._link.up:

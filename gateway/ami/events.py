@@ -92,6 +92,14 @@ class Hangup:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConferenceChanged:
+    """Somebody joined a conference, or left it. Who is in it now, its list of members tells."""
+
+    conference: str
+    joined: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OriginateResponse:
     """An Originate is over, answered or not. `uniqueid` is empty when no channel came of it."""
 
@@ -110,5 +118,6 @@ Event = (
     | DialBegin
     | DialEnd
     | Hangup
+    | ConferenceChanged
     | OriginateResponse
 )

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 
 from gateway.ami.events import (
+    ConferenceChanged,
     DialBegin,
     DialEnd,
     Event,
@@ -136,6 +137,14 @@ def _hangup(frame: bytes) -> Hangup:
     )
 
 
+def _conference_joined(frame: bytes) -> ConferenceChanged:
+    return ConferenceChanged(conference=_matching(frame, b"Conference", _ANYTHING), joined=True)
+
+
+def _conference_left(frame: bytes) -> ConferenceChanged:
+    return ConferenceChanged(conference=_matching(frame, b"Conference", _ANYTHING), joined=False)
+
+
 def _originate_response(frame: bytes) -> OriginateResponse:
     uniqueid = _text(frame, b"Uniqueid")
     return OriginateResponse(
@@ -153,6 +162,8 @@ _TRANSLATORS: dict[bytes, Callable[[bytes], Event | None]] = {
     b"DialBegin": _dial_begin,
     b"DialEnd": _dial_end,
     b"Hangup": _hangup,
+    b"ConfbridgeJoin": _conference_joined,
+    b"ConfbridgeLeave": _conference_left,
     b"OriginateResponse": _originate_response,
 }
 

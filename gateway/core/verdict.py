@@ -12,20 +12,25 @@ CAP_GRACE_SECONDS = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """Good for one visit of the gate by one channel, and for the number in it."""
+    """Good for one visit of the gate by one channel, and for the number in it.
+
+    ``limit_seconds`` is how long the telephone may talk for now. That may be moved once it
+    has answered; ``longest_seconds`` may not.
+    """
 
     key: DialOutKey
     visit: str
     uniqueid: str
     destination: E164
     limit_seconds: Seconds
+    longest_seconds: Seconds
     ring_seconds: Seconds
     caller_id: E164
 
     @property
     def cap_seconds(self) -> int:
         """How long the channel may live from the release on."""
-        return self.ring_seconds + self.limit_seconds + CAP_GRACE_SECONDS
+        return self.ring_seconds + self.longest_seconds + CAP_GRACE_SECONDS
 
     @property
     def text(self) -> str:

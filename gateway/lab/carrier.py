@@ -6,6 +6,7 @@ The last two digits of a number decide, see ``carrier.xml``:
 02      302, to a number that nobody dialled
 03      503 service unavailable
 20..29  answers, and hangs up after as many seconds as the last digit says
+70      answers at once, and sends nothing: what it hears goes to ``ear_port``
 80      rings and is never answered
 83      183 with early media, answers after a second
 86      486 busy
@@ -59,11 +60,13 @@ class Invite:
 class Carrier:
     """One SIPp, listening on ``port`` of the loopback interface.
 
+    RTP for the telephones that only listen goes to ``ear_port``, which is for others to bind.
     As a context manager it is started, stopped and removed.
     """
 
     def __init__(self, sipp: Program) -> None:
         self.port = program.free_port(socket.SOCK_DGRAM)
+        self.ear_port = program.free_port(socket.SOCK_DGRAM)
         self._program = sipp
         self._process: asyncio.subprocess.Process | None = None
         self.directory = sipp.make_directory("carrier")
@@ -83,8 +86,11 @@ class Carrier:
             "-l": _CALLS_MAX,
             "-message_file": inside / "messages.log",
         }
+        ears = ("-key", "ear_port", str(self.ear_port))
         flat = (str(part) for option in options.items() for part in option)
-        argv = self._program.argv(*flat, "-trace_msg", "-rtp_echo", "-nostdin", "-skip_rlimit")
+        argv = self._program.argv(
+            *flat, *ears, "-trace_msg", "-rtp_echo", "-nostdin", "-skip_rlimit"
+        )
         self._process = await program.spawn(argv, console)
         try:
             await program.until(self._listens_or_ended, _START_SECONDS)

@@ -65,6 +65,28 @@ def test_a_variable_s_name_is_a_name(name: str) -> None:
         actions.set_variable("1", name, "1", channel=None)
 
 
+@pytest.mark.parametrize("leg", ["", "a,b", "pbx-1.2,o", "${X}", "PJSIP/a-1", "a b"])
+def test_a_whisper_goes_to_one_leg(leg: str) -> None:
+    """The leg is an argument of an application, where a comma begins its options."""
+    with pytest.raises(AmiEncodingError, match="uniqueid"):
+        actions.whisper(
+            "1",
+            leg=leg,
+            channel="Local/s@dialout-warning/n",
+            variables={},
+            timeout_ms=1000,
+            channel_id="a",
+            other_channel_id="b",
+        )
+
+
+@pytest.mark.parametrize("name", ["", "A)", "A,B", "SHELL(id)"])
+def test_only_a_plain_variable_is_read(name: str) -> None:
+    """A function's name would run the function on the channel."""
+    with pytest.raises(AmiEncodingError):
+        actions.get_variable("1", name, channel="pbx-1.2")
+
+
 @pytest.mark.parametrize("channel", ["", " ", "/.*/", " /.*/"])
 def test_a_channel_is_one_channel(channel: str) -> None:
     """An empty one makes the variable global, a pattern hangs up every channel that it matches."""
@@ -72,6 +94,13 @@ def test_a_channel_is_one_channel(channel: str) -> None:
         actions.set_variable("1", "NAME", "1", channel=channel)
     with pytest.raises(AmiEncodingError, match="Channel"):
         actions.hangup("1", channel=channel, cause=16)
+
+
+@pytest.mark.parametrize("milliseconds", [0, -1])
+def test_a_limit_is_a_limit(milliseconds: int) -> None:
+    """Asterisk takes a zero for no limit at all, and a call without one costs without end."""
+    with pytest.raises(AmiEncodingError, match="Timeout"):
+        actions.limit("1", channel="asterisk-1.2", milliseconds=milliseconds)
 
 
 @pytest.mark.parametrize("key", ["", "a)", "a,b", "/a", "a/", "a//b", "${X}"])

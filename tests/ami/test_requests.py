@@ -14,6 +14,7 @@ from gateway.ami import (
     Channel,
     LinkDown,
     OriginateResponse,
+    Participant,
 )
 from tests.ami.conftest import Linked, Running, link
 from tests.ami.scripted_server import ScriptedServer, message
@@ -318,6 +319,85 @@ async def test_a_list_that_is_not_complete_is_no_list(
         await asking
 
 
+PARTICIPANT = (
+    "Event: ConfbridgeList",
+    "Conference: room1",
+    "Admin: Yes",
+    "MarkedUser: No",
+    "Channel: PJSIP/a-1",
+    "Uniqueid: pbx-1.2",
+)
+
+
+async def test_participants_are_the_complete_list(linked: Linked) -> None:
+    """Whoever is missing from it would leave somebody else alone."""
+    asking = asyncio.ensure_future(linked.client.participants("room1"))
+    asked = await linked.session.asked()
+    action_id = f"ActionID: {asked['ActionID']}"
+    linked.session.answer(asked, "EventList: start")
+    linked.session.send(*PARTICIPANT, action_id)
+    linked.session.send(
+        "Event: ConfbridgeListComplete", action_id, "EventList: Complete", "ListItems: 1"
+    )
+
+    assert asked["Conference"] == "room1"
+    assert await asking == (
+        Participant(uniqueid="pbx-1.2", channel="PJSIP/a-1", is_admin=True, is_marked=False),
+    )
+
+
+@pytest.mark.parametrize(
+    ("item", "items"), [(PARTICIPANT, 2), (PARTICIPANT[:-1], 1), (PARTICIPANT[:2], 1)]
+)
+async def test_participants_with_a_hole_are_no_list(
+    linked: Linked, item: tuple[str, ...], items: int
+) -> None:
+    """One member fewer than Asterisk counted, or one of whom not everything was said."""
+    asking = asyncio.ensure_future(linked.client.participants("room1"))
+    asked = await linked.session.asked()
+    action_id = f"ActionID: {asked['ActionID']}"
+    linked.session.answer(asked, "EventList: start")
+    linked.session.send(*item, action_id)
+    linked.session.send(
+        "Event: ConfbridgeListComplete", action_id, "EventList: Complete", f"ListItems: {items}"
+    )
+
+    with pytest.raises(AmiRefused):
+        await asking
+
+
+@pytest.mark.parametrize("message", ["No active conferences.", "No Conference by that name found."])
+async def test_a_conference_without_members_is_an_empty_list(linked: Linked, message: str) -> None:
+    """Asterisk calls it an error; any other error is one."""
+    for ask in (linked.client.participants("room1"), linked.client.conferences()):
+        asking = asyncio.ensure_future(ask)
+        linked.session.answer(await linked.session.asked(), f"Message: {message}", response="Error")
+        assert await asking == ()
+
+    refused = asyncio.ensure_future(linked.client.conferences())
+    linked.session.answer(
+        await linked.session.asked(), "Message: Permission denied", response="Error"
+    )
+    with pytest.raises(AmiRefused, match="Permission denied"):
+        await refused
+
+
+async def test_a_variable_that_is_not_set_is_empty(linked: Linked) -> None:
+    """Asterisk answers with an empty value, and with an error for a channel that is gone."""
+    unset = asyncio.ensure_future(linked.client.variable("ATTENDED", channel="pbx-1.2"))
+    asked = await linked.session.asked()
+    linked.session.answer(asked, "Variable: ATTENDED", "Value: ")
+    gone = asyncio.ensure_future(linked.client.variable("ATTENDED", channel="pbx-1.2"))
+    linked.session.answer(
+        await linked.session.asked(), "Message: No such channel", response="Error"
+    )
+
+    assert await unset == ""
+    assert (asked["Channel"], asked["Variable"]) == ("pbx-1.2", "ATTENDED")
+    with pytest.raises(AmiRefused, match="No such channel"):
+        await gone
+
+
 async def test_a_list_that_never_ends_is_unknown(server: ScriptedServer) -> None:
     """Half a list must not come back as a whole one, and its late end is counted."""
     linked = await link(server, Running(server.port, action_deadline_seconds=0.05))
@@ -416,3 +496,27 @@ async def test_an_answer_in_single_bytes_is_an_answer(linked: Linked) -> None:
 
     with pytest.raises(AmiRefused, match="né"):
         await asking
+
+
+async def test_a_limit_is_moved_in_milliseconds(linked: Linked) -> None:
+    """Asterisk takes seconds with a fraction; a whole second more is a second that nobody pays."""
+    asking = asyncio.ensure_future(linked.client.limit("asterisk-1.2", milliseconds=12_345))
+    asked = await linked.session.asked()
+    linked.session.answer(asked)
+    await asking
+
+    assert (asked["Action"], asked["Channel"]) == ("AbsoluteTimeout", "asterisk-1.2")
+    assert asked["Timeout"] == "12.345"
+
+
+@pytest.mark.parametrize(("value", "left_ms"), [("12.345", 12_345), ("0.000", None), ("", None)])
+async def test_how_long_a_channel_may_go_on_is_read(
+    linked: Linked, value: str, left_ms: int | None
+) -> None:
+    """A zero is how Asterisk says that there is no limit, and not that there is no time."""
+    asking = asyncio.ensure_future(linked.client.limit_left_ms("asterisk-1.2"))
+    asked = await linked.session.asked()
+    linked.session.answer(asked, "Variable: TIMEOUT(absolute)", f"Value: {value}")
+
+    assert await asking == left_ms
+    assert (asked["Action"], asked["Variable"]) == ("Getvar", "TIMEOUT(absolute)")

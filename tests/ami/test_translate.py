@@ -3,6 +3,7 @@
 import pytest
 
 from gateway.ami import (
+    ConferenceChanged,
     DialBegin,
     DialEnd,
     Event,
@@ -111,6 +112,14 @@ def read(*lines: str) -> Event | None:
                 "Uniqueid: <null>",
             ),
             OriginateResponse(action_id="o", uniqueid="", success=False, reason=5),
+        ),
+        (
+            ("Event: ConfbridgeJoin", TIMESTAMP, "Conference: room 1", "Admin: No", "Muted: No"),
+            ConferenceChanged(conference="room 1", joined=True),
+        ),
+        (
+            ("Event: ConfbridgeLeave", TIMESTAMP, "Conference: room 1", "Admin: Yes"),
+            ConferenceChanged(conference="room 1", joined=False),
         ),
         (("Event: UserEvent", "UserEvent: SomethingElse", "Key: x"), None),
     ],

@@ -155,6 +155,7 @@ class Meeting:
             Terms(
                 talk_seconds_max=Seconds(seconds),
                 talk_seconds_min=Seconds(seconds),
+                slice_seconds=Seconds(seconds),
                 ring_seconds=Seconds(5),
                 caller_id=E164("+442079460999"),
             ),

@@ -8,8 +8,10 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from uuid import uuid4
 
+from gateway.ami import actions
 from gateway.lab.asterisk import Asterisk
 from gateway.lab.carrier import Carrier, Invite
+from gateway.slices import WARNING_CHANNEL
 from tests.gate.ami_socket import Action, AmiSocket, Message
 
 CALLER = "442079460000"
@@ -79,8 +81,12 @@ class Scene:
         *variables: str,
         by: AmiSocket | None = None,
         channel: str | None = None,
+        room: str | None = None,
     ) -> Message:
-        """Start a call as the gateway does; ``variables`` are added as they are."""
+        """Start a call as the gateway does; ``variables`` are added as they are.
+
+        It goes to a conference of its own unless a ``room`` is named.
+        """
         return await (by or self.gateway).send(
             ("Action", "Originate"),
             ("Channel", channel or f"Local/d{key}@dialout-gate/n"),
@@ -91,14 +97,16 @@ class Scene:
             ("Timeout", "60000"),
             ("ChannelId", f"{key}-join"),
             ("OtherChannelId", f"{key}-gate"),
-            ("Variable", f"DIALOUT_CONFERENCE=room-{key[:8]}"),
+            ("Variable", f"DIALOUT_CONFERENCE={room or f'room-{key[:8]}'}"),
             *(("Variable", variable) for variable in variables),
         )
 
-    async def reach_gate(self, *variables: str, by: AmiSocket | None = None) -> Visit:
+    async def reach_gate(
+        self, *variables: str, by: AmiSocket | None = None, room: str | None = None
+    ) -> Visit:
         """Start a call and return it as it waits in the gate."""
         key = new_key()
-        await self.originate(key, *variables, by=by)
+        await self.originate(key, *variables, by=by, room=room)
         event = await self.gateway.event("UserEvent", UserEvent="DialoutGate", Key=key)
         assert event["Uniqueid"] == f"{key}-gate"
         return Visit(
@@ -170,13 +178,45 @@ class Scene:
         await self.release(visit, verdict)
         assert (await self.ended(visit.uniqueid))["Cause"] == cause
 
-    async def connect(self, number: str, **terms: str) -> tuple[Visit, Message]:
+    async def connect(
+        self, number: str, *variables: str, room: str | None = None, **terms: str
+    ) -> tuple[Visit, Message]:
         """Release a call and return it with the DialEnd of its answer."""
-        visit = await self.reach_gate()
+        visit = await self.reach_gate(*variables, room=room)
         await self.release(visit, self.allow(visit, number, **terms))
         answer = await self.gateway.event("DialEnd", Uniqueid=visit.uniqueid)
         assert answer["DialStatus"] == "ANSWER"
         return visit, answer
+
+    async def move_limit(self, leg: str, seconds: float) -> Message:
+        """Let a leg end so many seconds from now, as the gateway does."""
+        return await self.gateway.send(
+            ("Action", "AbsoluteTimeout"), ("Channel", leg), ("Timeout", f"{seconds:.3f}")
+        )
+
+    async def warn(self, visit: Visit, leg: str, warnings: str) -> None:
+        """Have Asterisk warn the callee of a call, as the gateway does at the answer."""
+        whisper = actions.whisper(
+            "unused",
+            leg=leg,
+            channel=WARNING_CHANNEL,
+            variables={"DIALOUT_LEG": leg, "DIALOUT_WARNINGS": warnings},
+            timeout_ms=60_000,
+            channel_id=f"{visit.key}-warned",
+            other_channel_id=f"{visit.key}-warning",
+        )
+        await self.gateway.send(("Action", whisper.name), *whisper.headers)
+
+    async def say_in(self, room: str) -> None:
+        """Have something said in a conference, for everybody in it."""
+        await self.gateway.send(
+            ("Action", "Originate"),
+            ("Channel", "Local/s@dialout-join/n"),
+            ("Application", "Playback"),
+            ("Data", "demo-congrats"),
+            ("Async", "true"),
+            ("Variable", f"DIALOUT_CONFERENCE={room}"),
+        )
 
     async def record(self, key: str) -> str | None:
         """Return the record that the gate left of a dial-out."""

@@ -120,4 +120,4 @@ async def test_the_only_dial_to_the_trunk_has_no_features(scene: Scene) -> None:
     dials = [line for line in dialplan.splitlines() if "Dial(" in line]
 
     assert len(dials) == 1
-    assert "@dialout-trunk,${DIALOUT_RING_SECONDS},iL(${DIALOUT_TALK_MS}:60000))" in dials[0]
+    assert "@dialout-trunk,${DIALOUT_RING_SECONDS},iL(${DIALOUT_TALK_MS}))" in dials[0]
