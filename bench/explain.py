@@ -24,6 +24,7 @@ NUMBERS = ("020 7946 0000", "+254 20 2000000", "+1 876 555 0123", "+1 900 555 01
 TERMS = Terms(
     talk_seconds_max=Seconds(3600),
     talk_seconds_min=Seconds(60),
+    slice_seconds=Seconds(14_400),
     ring_seconds=Seconds(30),
     caller_id=E164("+442079460999"),
 )

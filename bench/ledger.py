@@ -39,6 +39,7 @@ RATE = Rate(
 TERMS = Terms(
     talk_seconds_max=Seconds(60),
     talk_seconds_min=Seconds(60),
+    slice_seconds=Seconds(14_400),
     ring_seconds=Seconds(30),
     caller_id=E164("+442079460999"),
 )
