@@ -5,13 +5,19 @@ from datetime import datetime, timedelta
 from uuid import UUID
 from weakref import WeakValueDictionary
 
+import structlog
+
+from gateway import metrics
 from gateway.core.dial_out import DialOut, DialOutRequest, Terms
 from gateway.core.e164 import METADATA_VERSION, Destination
 from gateway.core.explanation import explain
 from gateway.core.facts import known
-from gateway.core.policy import Allow, Deny
+from gateway.core.limits import Limit
+from gateway.core.policy import Allow, Deny, blocking
 from gateway.inquiry import Inquiry
 from gateway.ledger import Ledger, RequestOutcome
+
+log = structlog.get_logger()
 
 UNCLAIMED_SECONDS_MAX = 30
 """How long a reservation waits for its gate. The gate is reached in milliseconds."""
@@ -20,6 +26,8 @@ UNCLAIMED_SECONDS_MAX = 30
 TENANT_REQUESTS_MAX = 4
 """Requests of one tenant that use a connection at once. They queue for the tenant's row in
 any case; so they queue here, and leave the other connections to the other tenants."""
+
+_COUNTED_BEFORE = frozenset({RequestOutcome.EXISTS, RequestOutcome.EXISTS_WITH_DIFFERENT_TERMS})
 
 
 class Admission:
@@ -44,7 +52,10 @@ class Admission:
         asking again with the same key finds out.
         """
         async with self._place(request.key.tenant_id):
-            return await self._admit(request, at, gate_uniqueid)
+            outcome, dial_out = await self._admit(request, at, gate_uniqueid)
+        if outcome not in _COUNTED_BEFORE:
+            metrics.admitted(outcome, dial_out)
+        return outcome, dial_out
 
     def _place(self, tenant_id: UUID) -> asyncio.Semaphore:
         place = self._places.get(tenant_id)
@@ -60,9 +71,16 @@ class Admission:
         match because.decision:
             case Deny(reason=reason):
                 number = facts.number if isinstance(facts.number, Destination) else None
-                return await self._ledger.refuse(request, number, reason, because.text, at)
+                return await self._ledger.refuse(
+                    request,
+                    number,
+                    reason,
+                    because.text,
+                    at,
+                    blocks_organizer=blocking(facts, reason),
+                )
             case Allow(sources=sources):
-                return await self._ledger.reserve(
+                outcome, dial_out = await self._ledger.reserve(
                     request,
                     facts.dialled,
                     sources,
@@ -73,3 +91,21 @@ class Admission:
                     at + timedelta(seconds=UNCLAIMED_SECONDS_MAX),
                     gate_uniqueid=gate_uniqueid,
                 )
+                if outcome is RequestOutcome.RESERVED:
+                    _tell(because.observed, request)
+                return outcome, dial_out
+
+
+def _tell(observed: tuple[Limit, ...], request: DialOutRequest) -> None:
+    """Say which limits a call is beyond that let it pass."""
+    for limit in observed:
+        log.info(
+            "limit.observed",
+            tenant_id=str(request.key.tenant_id),
+            dial_out_id=str(request.key.dial_out_id),
+            organizer_id=request.organizer_id,
+            kind=limit.kind,
+            scope=limit.scope,
+            most=limit.most,
+            used=limit.used,
+        )

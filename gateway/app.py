@@ -5,24 +5,28 @@ import contextlib
 import signal
 import ssl
 from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import structlog
 import uvicorn
 
-from gateway import __version__, db
+from gateway import __version__, db, metrics
 from gateway.admission import Admission
 from gateway.ami import AmiClient
 from gateway.api import Administration, create_api
 from gateway.bridge import Bridge
 from gateway.dialer import Dialer
 from gateway.explainer import Explainer
+from gateway.guard import Guard
 from gateway.inquiry import Inquiry
-from gateway.ledger import Ledger, Provisioning
+from gateway.ledger import Ledger, Outbox, Provisioning, Reports
+from gateway.outbox import Courier, Receiver, webhook_client
+from gateway.proof import Proof
 from gateway.reaper import Reaper
 from gateway.reconcile import Reconciliation
-from gateway.settings import AdminSettings, AmiSettings, Settings
+from gateway.settings import AdminSettings, AmiSettings, ProofSettings, Settings
 from gateway.settlement import Settlement
+from gateway.slices import Slices
 
 log = structlog.get_logger()
 
@@ -40,6 +44,8 @@ async def serve(settings: Settings) -> None:
     async with (
         db.pool(settings.database) as pool,
         _administration(settings.admin) as administration,
+        _courier(settings) as courier,
+        db.pool(settings.proof.database(settings.database)) as patient,
     ):
         ledger = Ledger(pool, call_seconds_max=settings.database.call_seconds_max)
         ami = _ami(settings.ami)
@@ -53,6 +59,13 @@ async def serve(settings: Settings) -> None:
             ledger=ledger,
             admission=Admission(ledger=ledger, inquiry=inquiry, terms=settings.call.terms()),
             settlement=settlement,
+            slices=Slices(
+                ami=ami,
+                ledger=ledger,
+                now=_now,
+                warnings=settings.call.warning_seconds,
+                ahead_seconds=settings.call.extend_ahead_seconds,
+            ),
             now=_now,
         )
         bridge = Bridge(
@@ -60,6 +73,19 @@ async def serve(settings: Settings) -> None:
             ledger=ledger,
             dialer=dialer,
             reconciliation=Reconciliation(ami=ami, ledger=ledger, dialer=dialer),
+            guard=Guard(
+                ami=ami,
+                ledger=ledger,
+                dialer=dialer,
+                patience=settings.guard.patience(),
+                now=_now,
+            ),
+        )
+        metrics.watch(
+            calls=lambda: len(set(dialer.live_keys())),
+            asterisk_up=lambda: ami.ready,
+            ledger_up=lambda: bridge.ledger_answers,
+            ready=lambda: bridge.ready,
         )
         api = create_api(
             dialer=dialer,
@@ -87,6 +113,8 @@ async def serve(settings: Settings) -> None:
             services = [
                 tasks.create_task(bridge.run()),
                 tasks.create_task(Reaper(dialer=dialer, settlement=settlement).run()),
+                tasks.create_task(courier.run()),
+                tasks.create_task(_proof(settings.proof, patient).run()),
             ]
             log.info("gateway.started", version=__version__, port=settings.api.port)
             await _first(http, stop)
@@ -126,7 +154,30 @@ async def _administration(settings: AdminSettings) -> AsyncIterator[Administrati
         return
     async with db.pool(settings.database()) as pool:
         provisioning = Provisioning(pool, call_seconds_max=settings.call_seconds_max)
-        yield Administration(provisioning=provisioning, token=token)
+        reports = Reports(pool, call_seconds_max=settings.call_seconds_max)
+        yield Administration(provisioning=provisioning, reports=reports, token=token)
+
+
+@contextlib.asynccontextmanager
+async def _courier(settings: Settings) -> AsyncIterator[Courier]:
+    """Lend what tells others of events, on connections of its own, so that no call waits for it."""
+    few = settings.database.model_copy(update={"connections_max": 2})
+    async with db.pool(few) as pool, webhook_client() as client:
+        yield Courier(
+            outbox=Outbox(pool, call_seconds_max=few.call_seconds_max),
+            client=client,
+            receiver=Receiver.of(settings.webhooks),
+            now=_now,
+        )
+
+
+def _proof(settings: ProofSettings, pool: db.Pool) -> Proof:
+    """Return the check of the books, on connections that no call waits for."""
+    return Proof(
+        ledger=Ledger(pool, call_seconds_max=settings.call_seconds_max),
+        every=timedelta(hours=settings.every_hours),
+        now=_now,
+    )
 
 
 def _now() -> datetime:

@@ -94,6 +94,7 @@ class Explainer:
         rehearsal = await self._ledger.rehearse(
             request.key.tenant_id,
             request.organizer_id,
+            request.conference_id,
             facts.dialled,
             decision.sources,
             known(facts.destination).rate,

@@ -18,6 +18,7 @@ from gateway.core.facts import (
     DestinationFacts,
     Facts,
     MeetingFacts,
+    OrganizerId,
     TenantFacts,
 )
 from gateway.ledger import DestinationAnswer, Ledger, MeetingPermissions, TriedDeck
@@ -53,7 +54,10 @@ class Inquiry:
             organizer=who.organizer,
             meeting=meeting,
             number=number,
-            destination=await self.destination(request.key.tenant_id, number, at),
+            destination=await self.destination(
+                request.key.tenant_id, number, at, organizer_id=request.organizer_id
+            ),
+            limits=who.limits,
         )
 
     async def destination(
@@ -63,11 +67,14 @@ class Inquiry:
         at: datetime,
         *,
         tried: TriedDeck | None = None,
+        organizer_id: OrganizerId | None = None,
     ) -> DestinationFacts | None:
         """Return what is known of a number; None for what is no number."""
         if isinstance(number, NumberRefusal):
             return None
-        answer = await self._ledger.destination_facts(tenant_id, number, at, tried=tried)
+        answer = await self._ledger.destination_facts(
+            tenant_id, number, at, tried=tried, organizer_id=organizer_id
+        )
         return _destination(number, answer, number.region in self._toll_free_regions)
 
 
@@ -110,4 +117,5 @@ def _destination(
         rate_regions=regions,
         rate_is_exact=is_exact,
         trunk_serves=trunk_serves,
+        called_today=answer.called_today,
     )

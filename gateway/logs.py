@@ -42,6 +42,9 @@ def configure(
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
+    # They would write down addresses, and the address of a webhook may hold a secret.
+    for name in ("httpcore", "httpx"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def mask(number: str) -> str:

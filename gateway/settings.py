@@ -7,11 +7,14 @@ path in the file with two underscores between the parts: ``DIALOUT_AMI__PORT=503
 """
 
 import os
+from base64 import b64decode
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
+    AnyHttpUrl,
     BaseModel,
     ConfigDict,
     Field,
@@ -27,15 +30,18 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from gateway.core.attendance import Patience
 from gateway.core.dial_out import Terms
 from gateway.core.e164 import E164, Region
 from gateway.core.rating import Seconds
 
 CONFIG_VARIABLE = "DIALOUT_CONFIG"
 TOKEN_CHARS_MIN = 24
+GUARD_SECONDS_MIN = 5
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 RegionCode = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
+WarningSeconds = Annotated[int, Field(ge=1, le=600)]
 
 
 S = TypeVar("S", bound=BaseSettings)
@@ -203,6 +209,13 @@ class CallSettings(_Section):
     )
     talk_seconds_max: int = Field(default=3600, ge=1, le=14_400)
     talk_seconds_min: int = Field(default=60, ge=1, le=14_400)
+    slice_seconds: int = Field(default=300, ge=5, le=14_400)
+    extend_ahead_seconds: int = Field(
+        default=30, ge=1, le=600, description="How long before the first warning."
+    )
+    warning_seconds: tuple[WarningSeconds, ...] = Field(
+        default=(60, 10), max_length=8, description="Before the end; none: []."
+    )
     ring_seconds: int = Field(default=45, ge=5, le=90)
     toll_free_regions: frozenset[RegionCode] = frozenset()
 
@@ -212,11 +225,17 @@ class CallSettings(_Section):
             raise ValueError("talk_seconds_min is larger than talk_seconds_max")
         return self
 
+    @field_validator("warning_seconds")
+    @classmethod
+    def _in_turn(cls, seconds: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(sorted(set(seconds), reverse=True))
+
     def terms(self) -> Terms:
         """Return the bounds in the words of the core."""
         return Terms(
             talk_seconds_max=Seconds(self.talk_seconds_max),
             talk_seconds_min=Seconds(self.talk_seconds_min),
+            slice_seconds=Seconds(self.slice_seconds),
             ring_seconds=Seconds(self.ring_seconds),
             caller_id=E164(self.caller_id),
         )
@@ -224,6 +243,107 @@ class CallSettings(_Section):
     def regions_served_toll_free(self) -> frozenset[Region]:
         """Return the countries whose toll-free numbers the trunk reaches."""
         return frozenset(map(Region, self.toll_free_regions))
+
+
+class ProofSettings(_Section):
+    """The check of the whole ledger that the gateways make by themselves, one at a time."""
+
+    every_hours: int = Field(default=24, ge=0, le=744, description="0: only by command.")
+    call_seconds_max: float = Field(default=600.0, gt=0, le=3600)
+
+    def database(self, database: DatabaseSettings) -> DatabaseSettings:
+        """Return a way into the same database that is patient, and apart from the calls' own."""
+        return database.model_copy(
+            update={"connections_max": 2, "call_seconds_max": self.call_seconds_max}
+        )
+
+
+class GuardSettings(_Section):
+    """How long a telephone may stay in a conference that has left it behind; 0 is for ever."""
+
+    alone_seconds: int = Field(default=300, ge=0, le=14_400)
+    organizer_gone_seconds: int = Field(default=900, ge=0, le=14_400)
+    warning_seconds: int = Field(default=60, ge=0, le=600)
+
+    @model_validator(mode="after")
+    def _warned_in_time(self) -> Self:
+        for name in ("alone_seconds", "organizer_gone_seconds"):
+            seconds = getattr(self, name)
+            if 0 < seconds < GUARD_SECONDS_MIN:
+                raise ValueError(f"{name} is less than {GUARD_SECONDS_MIN}; 0 is for ever")
+            if 0 < seconds < self.warning_seconds:
+                raise ValueError(f"warning_seconds is larger than {name}")
+        return self
+
+    def patience(self) -> Patience:
+        """Return the times in the words of the core."""
+        return Patience(
+            alone_seconds=Seconds(self.alone_seconds) if self.alone_seconds else None,
+            organizer_gone_seconds=(
+                Seconds(self.organizer_gone_seconds) if self.organizer_gone_seconds else None
+            ),
+            warning_seconds=Seconds(self.warning_seconds),
+        )
+
+
+class WebhookSettings(_Section):
+    """Who is told of events, by signed webhooks. Without ``url`` nobody is; they are kept.
+
+    While a secret is replaced, the old one signs too, until the receiver knows the new one.
+    """
+
+    url: AnyHttpUrl | None = None
+    secret: SecretStr | None = None
+    secret_file: TextFile = None
+    old_secret: SecretStr | None = None
+    old_secret_file: TextFile = None
+    timeout_seconds: float = Field(default=10.0, gt=0, le=60)
+
+    @field_validator("url")
+    @classmethod
+    def _is_safe(cls, url: AnyHttpUrl | None) -> AnyHttpUrl | None:
+        if url is not None:
+            if url.scheme != "https" and not _is_loopback(url.host or ""):
+                raise ValueError("must begin with https://, unless the host is this one")
+            if url.username or url.password:
+                raise ValueError("must hold no name and no password")
+        return url
+
+    @model_validator(mode="after")
+    def _signed(self) -> Self:
+        secrets = self.secret_texts()
+        if self.url is not None and _from_file(self.secret, self.secret_file, "secret") is None:
+            raise ValueError("secret or secret_file must be set where url is")
+        for secret in secrets:
+            _check_webhook_secret(secret)
+        return self
+
+    def secret_texts(self) -> tuple[str, ...]:
+        """Return the secrets in clear, for signing alone: the new one, then the old one."""
+        secrets = (
+            _from_file(self.secret, self.secret_file, "secret"),
+            _from_file(self.old_secret, self.old_secret_file, "old_secret"),
+        )
+        return tuple(secret.get_secret_value() for secret in secrets if secret is not None)
+
+
+def _is_loopback(host: str) -> bool:
+    """Return whether a host is this machine, by what it is called alone."""
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _check_webhook_secret(secret: str) -> None:
+    """Insist on the form of Standard Webhooks: 24 to 64 random bytes."""
+    prefix, _, key = secret.partition("_")
+    try:
+        length = len(b64decode(key, validate=True))
+    except ValueError:
+        length = 0
+    if prefix != "whsec" or not 24 <= length <= 64:
+        raise ValueError("a secret must be whsec_ and 24 to 64 bytes in base64")
 
 
 class LogSettings(_Section):
@@ -272,6 +392,9 @@ class Settings(_Sources):
     api: ApiSettings = Field(default_factory=_absent, validate_default=True)
     call: CallSettings = Field(default_factory=_absent, validate_default=True)
     admin: AdminSettings = AdminSettings()
+    guard: GuardSettings = GuardSettings()
+    proof: ProofSettings = ProofSettings()
+    webhooks: WebhookSettings = WebhookSettings()
     log: LogSettings = LogSettings()
 
     @model_validator(mode="after")

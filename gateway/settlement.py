@@ -11,6 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 import structlog
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential, wait_random
 
+from gateway import metrics
 from gateway.ami import AmiClient, AmiError
 from gateway.core.call import Ending
 from gateway.core.causes import Disposition
@@ -73,7 +74,7 @@ class Settlement:
             evidence=evidence,
         )
         if outcome is VoidOutcome.VOIDED and dial_out is not None:
-            log.info("dial_out.ended", **dial_out.summary())
+            _tell_ended(dial_out)
 
     async def give_back_expired(self) -> None:
         """Void the dial-outs that never reached their gate. Raises ``LedgerUnavailable``."""
@@ -128,12 +129,17 @@ def _is_taken(
     row: DialOut | None,
 ) -> bool:
     if outcome is done and row is not None:
-        log.info("dial_out.ended", **row.summary())
+        _tell_ended(row)
         return True
     if outcome in (VoidOutcome.EXISTS, VoidOutcome.UNKNOWN_DIAL_OUT, SettleOutcome.EXISTS):
         return True
     log.error("dial_out.ending_disputed", outcome=outcome, **names(key))
     return False
+
+
+def _tell_ended(dial_out: DialOut) -> None:
+    metrics.ended(dial_out)
+    log.info("dial_out.ended", **dial_out.summary())
 
 
 async def _until_booked(

@@ -29,6 +29,13 @@ class Row(BaseModel):
     def key(self) -> Hashable:
         """What no second line of the sheet may have, too."""
 
+    @classmethod
+    def columns(cls) -> dict[str, bool]:
+        """Return each column, and whether it must be there."""
+        return {
+            field.alias or name: field.is_required() for name, field in cls.model_fields.items()
+        }
+
 
 R = TypeVar("R", bound=Row)
 
@@ -143,12 +150,12 @@ def _is_text(cells: Sequence[str]) -> bool:
 
 def _header_faults(header: _Record, kind: type[Row]) -> Iterator[SheetFault]:
     for name in dict.fromkeys(header.cells):
-        if name not in kind.model_fields:
+        if name not in kind.columns():
             yield _header_fault(name, f"There is no such column. {_columns(kind)}")
         elif header.cells.count(name) > 1:
             yield _header_fault(name, "The column comes twice.")
-    for name, field in kind.model_fields.items():
-        if field.is_required() and name not in header.cells:
+    for name, is_required in kind.columns().items():
+        if is_required and name not in header.cells:
             yield _header_fault(name, f"The column is missing. {_columns(kind)}")
 
 
@@ -158,8 +165,8 @@ def _header_fault(name: str, message: str) -> SheetFault:
 
 def _columns(kind: type[Row]) -> str:
     """Return which columns a sheet may have."""
-    needed = [name for name, field in kind.model_fields.items() if field.is_required()]
-    optional = [name for name in kind.model_fields if name not in needed]
+    needed = [name for name, is_required in kind.columns().items() if is_required]
+    optional = [name for name in kind.columns() if name not in needed]
     names = f"Columns, separated by commas: {', '.join(needed)}"
     return f"{names}; and if need be {', '.join(optional)}." if optional else f"{names}."
 

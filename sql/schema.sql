@@ -23,3 +23,6 @@ END
 $$;
 
 CREATE SCHEMA IF NOT EXISTS dialout AUTHORIZATION dialout_owner;
+
+-- Where months go that were taken out of the ledger.
+CREATE SCHEMA IF NOT EXISTS dialout_archive AUTHORIZATION dialout_owner;

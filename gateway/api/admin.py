@@ -27,7 +27,6 @@ from gateway.ledger import (
     CreditGrant,
     LedgerUnavailable,
     Licence,
-    LicenceKey,
     ListedPrefix,
     Meeting,
     Organizer,
@@ -35,6 +34,7 @@ from gateway.ledger import (
     Provisioning,
     Purchase,
     RateDeck,
+    Reports,
     Tenant,
 )
 from gateway.provisioning.forms import (
@@ -42,6 +42,7 @@ from gateway.provisioning.forms import (
     ConferenceId,
     CreditsForm,
     CurrencyCode,
+    DeckForm,
     DeckName,
     Form,
     Instant,
@@ -56,18 +57,20 @@ from gateway.provisioning.forms import (
     PurchaseForm,
     Reason,
     TenantForm,
+    TimeZone,
 )
 from gateway.provisioning.imports import Import, Imported, Rejected
 from gateway.provisioning.outcomes import OUTCOME_TEXTS, Standing
-from gateway.provisioning.pages import licence_key, licence_mark
+from gateway.provisioning.pages import deck_rate_key, deck_rate_mark, licence_key, licence_mark
 from gateway.provisioning.revisions import TenantRevision, revise_policy, revise_tenant
 
 SHEET_BYTES_MAX: Final = 16 * 1024 * 1024
 IMPORT_SECONDS_MAX: Final = 300.0
+CLASHES_MAX: Final = 1000
 
-_PREFIX: Final = "/v1/admin"
+ADMIN_PREFIX: Final = "/v1/admin"
 # These routes read their body themselves, once the token was found good.
-_TAKES_SHEET = re.compile(rf"{_PREFIX}/((.+/)?import|rate-decks/[^/]+)")
+_TAKES_SHEET = re.compile(rf"{ADMIN_PREFIX}/((.+/)?import|rate-decks/[^/]+)")
 
 _STATUS: dict[Standing, int] = {
     Standing.CREATED: 201,
@@ -94,10 +97,25 @@ class TenantMade(Done):
     tenant_id: UUID
 
 
+class PrefixClash(BaseModel):
+    """A line that says it prices ``named``, where no number of such a country begins so.
+
+    ``reached`` are the countries whose numbers do; a line without any prices nothing.
+    """
+
+    line: int
+    prefix: str
+    name: str | None
+    named: list[str]
+    reached: list[str]
+
+
 class DeckMade(Done):
-    """A deck, and how many prefixes the sheet prices."""
+    """A deck, how many lines its sheet has, and the first of those that clash with the plans."""
 
     prefixes: int
+    clashes: list[PrefixClash]
+    more_clashes: int
 
 
 class ImportDone(BaseModel):
@@ -127,6 +145,23 @@ class Page(BaseModel, Generic[T]):
 
     items: list[T]
     after: str | None = None
+
+
+class DeckRateItem(BaseModel):
+    """A price of a deck; one with `hours` holds within them, before the one without."""
+
+    prefix: str
+    slot: int
+    hours: str | None
+    name: str | None
+    price_micros: int
+    connect_fee_micros: int
+    initial_increment_seconds: int
+    increment_seconds: int
+    regions: list[str] | None
+    time_zone: str
+    starts_at: datetime | None
+    ends_at: datetime | None
 
 
 class TenantBody(TenantForm):
@@ -189,22 +224,23 @@ def body_bytes_max(path: str, otherwise: int) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Administration:
-    """What provisions over HTTP, and the token that opens it."""
+    """What provisions and reports over HTTP, and the token that opens it."""
 
     provisioning: Provisioning
+    reports: Reports
     token: str
 
 
 def admin(provisioning: Provisioning) -> APIRouter:
     """Return the routes of provisioning."""
-    router = APIRouter(prefix=_PREFIX, tags=["admin"], responses=ADMIN_FAULTS)
-    desk = _Desk(provisioning)
+    router = APIRouter(prefix=ADMIN_PREFIX, tags=["admin"], responses=ADMIN_FAULTS)
+    desk = Desk(provisioning)
     for routes in (_tenants, _organizers, _bought, _allowed, _operator, _imports):
         routes(router, desk, provisioning)
     return router
 
 
-class _Desk:
+class Desk:
     """Where changes are handed in: each one a transaction, its outcome an answer of HTTP."""
 
     def __init__(self, provisioning: Provisioning) -> None:
@@ -247,18 +283,18 @@ def _refuse(outcome: str) -> NoReturn:
     raise Refused(_STATUS[text.standing], Fault(reason=outcome, message=text.message))
 
 
-def _page(items: Sequence[T], limit: int, key: Callable[[T], object]) -> Page[T]:
+def page(items: Sequence[T], limit: int, key: Callable[[T], object]) -> Page[T]:
     """Return a part of a list; one that is not full is the last."""
     return Page(items=list(items), after=str(key(items[-1])) if len(items) == limit else None)
 
 
-def _tenants(router: APIRouter, desk: _Desk, provisioning: Provisioning) -> None:
+def _tenants(router: APIRouter, desk: Desk, provisioning: Provisioning) -> None:
     @router.post("/tenants", status_code=201)
     async def create_tenant(body: TenantBody, author: By, response: Response) -> TenantMade:
         """Make a tenant known, with the default of every choice."""
         tenant_id = body.tenant_id or uuid4()
         done = await desk.put(tenant_id, body, author, response)
-        response.headers["Location"] = f"{_PREFIX}/tenants/{tenant_id}"
+        response.headers["Location"] = f"{ADMIN_PREFIX}/tenants/{tenant_id}"
         return TenantMade(outcome=done.outcome, message=done.message, tenant_id=tenant_id)
 
     @router.get("/tenants")
@@ -267,7 +303,7 @@ def _tenants(router: APIRouter, desk: _Desk, provisioning: Provisioning) -> None
     ) -> Page[Tenant]:
         """List the tenants, in the order of their ids; or those of one name."""
         found = await provisioning.tenants(name=name, after=after, limit=limit)
-        return _page(found, limit, lambda each: each.tenant_id)
+        return page(found, limit, lambda each: each.tenant_id)
 
     @router.get("/tenants/{tenant_id}")
     async def show_tenant(tenant_id: UUID) -> Tenant:
@@ -308,10 +344,10 @@ def _tenants(router: APIRouter, desk: _Desk, provisioning: Provisioning) -> None
         """List what was changed of a tenant, newest first."""
         await desk.known(tenant_id)
         found = await provisioning.audit(tenant_id, since=since, before=after, limit=limit)
-        return _page(found, limit, lambda each: each.audit_id)
+        return page(found, limit, lambda each: each.audit_id)
 
 
-def _organizers(router: APIRouter, desk: _Desk, provisioning: Provisioning) -> None:
+def _organizers(router: APIRouter, desk: Desk, provisioning: Provisioning) -> None:
     @router.put("/tenants/{tenant_id}/organizers", responses={201: {"model": Done}})
     async def put_organizer(
         tenant_id: UUID, body: OrganizerForm, author: By, response: Response
@@ -327,7 +363,7 @@ def _organizers(router: APIRouter, desk: _Desk, provisioning: Provisioning) -> N
         await desk.known(tenant_id)
         start = None if after is None else OrganizerId(after)
         found = await provisioning.organizers(tenant_id, after=start, limit=limit)
-        return _page(found, limit, lambda each: each.organizer_id)
+        return page(found, limit, lambda each: each.organizer_id)
 
     @router.post("/tenants/{tenant_id}/licences", status_code=201)
     async def assign_licence(
@@ -355,13 +391,13 @@ def _organizers(router: APIRouter, desk: _Desk, provisioning: Provisioning) -> N
         found = await provisioning.licences(
             tenant_id,
             organizer_id=None if organizer_id is None else OrganizerId(organizer_id),
-            after=None if after is None else _licence_key(after),
+            after=None if after is None else _marked(licence_key, after),
             limit=limit,
         )
-        return _page(found, limit, licence_mark)
+        return page(found, limit, licence_mark)
 
 
-def _bought(router: APIRouter, desk: _Desk, provisioning: Provisioning) -> None:
+def _bought(router: APIRouter, desk: Desk, provisioning: Provisioning) -> None:
     @router.post("/tenants/{tenant_id}/purchases", status_code=201)
     async def add_purchase(
         tenant_id: UUID, body: PurchaseForm, author: By, response: Response
@@ -389,7 +425,7 @@ def _bought(router: APIRouter, desk: _Desk, provisioning: Provisioning) -> None:
         return Page(items=list(await provisioning.credits(tenant_id)))
 
 
-def _allowed(router: APIRouter, desk: _Desk, provisioning: Provisioning) -> None:
+def _allowed(router: APIRouter, desk: Desk, provisioning: Provisioning) -> None:
     @router.put("/tenants/{tenant_id}/meetings", responses={201: {"model": Done}})
     async def put_meeting(
         tenant_id: UUID, body: MeetingForm, author: By, response: Response
@@ -413,7 +449,7 @@ def _allowed(router: APIRouter, desk: _Desk, provisioning: Provisioning) -> None
         """List the meetings that have permissions of their own."""
         await desk.known(tenant_id)
         found = await provisioning.meetings(tenant_id, after=after, limit=limit)
-        return _page(found, limit, lambda each: each.conference_id)
+        return page(found, limit, lambda each: each.conference_id)
 
     @router.put("/tenants/{tenant_id}/prefixes", responses={201: {"model": Done}})
     async def put_prefix(tenant_id: UUID, body: PrefixForm, author: By, response: Response) -> Done:
@@ -440,7 +476,7 @@ def _allowed(router: APIRouter, desk: _Desk, provisioning: Provisioning) -> None
         return Page(items=list(await provisioning.prefixes(tenant_id)))
 
 
-def _operator(router: APIRouter, desk: _Desk, provisioning: Provisioning) -> None:
+def _operator(router: APIRouter, desk: Desk, provisioning: Provisioning) -> None:
     @router.put("/prefixes", responses={201: {"model": Done}})
     async def put_prefix_for_all(body: PrefixForm, author: By, response: Response) -> Done:
         """Block a prefix for all tenants."""
@@ -465,16 +501,37 @@ def _operator(router: APIRouter, desk: _Desk, provisioning: Provisioning) -> Non
         """List the rate decks, by name."""
         return Page(items=list(await provisioning.rate_decks()))
 
+    @router.get("/rate-decks/{name}/rates")
+    async def list_rates(
+        name: DeckName,
+        at: Instant | None = None,
+        prefix: Prefix | None = None,
+        after: str | None = None,
+        limit: Limit = 100,
+    ) -> Page[DeckRateItem]:
+        """List what a deck holds at an instant, by prefix: those that begin with `prefix`."""
+        deck = await provisioning.rate_deck(name) or _refuse("absent")
+        found = await provisioning.rates(
+            deck.deck_id,
+            at or datetime.now(UTC),
+            prefix=prefix or "",
+            after=None if after is None else _marked(deck_rate_key, after),
+            limit=limit,
+        )
+        items = [DeckRateItem.model_validate(rate.summary()) for rate in found]
+        mark = deck_rate_mark(found[-1]) if len(found) == limit else None
+        return Page(items=items, after=mark)
+
     @router.get("/audit")
     async def operator_audit(
         since: Instant | None = None, after: UUID | None = None, limit: Limit = 100
     ) -> Page[AuditEntry]:
         """List what was changed for all tenants, newest first."""
         found = await provisioning.audit(None, since=since, before=after, limit=limit)
-        return _page(found, limit, lambda each: each.audit_id)
+        return page(found, limit, lambda each: each.audit_id)
 
 
-def _imports(router: APIRouter, desk: _Desk, provisioning: Provisioning) -> None:
+def _imports(router: APIRouter, desk: Desk, provisioning: Provisioning) -> None:
     @router.post("/tenants/{tenant_id}/{noun}/import", responses=_SHEET_FAULTS)
     async def import_of_tenant(
         tenant_id: UUID, noun: SheetNoun, author: By, request: Request
@@ -504,18 +561,31 @@ def _imports(router: APIRouter, desk: _Desk, provisioning: Provisioning) -> None
 
     @router.put("/rate-decks/{name}", status_code=201, responses=_SHEET_FAULTS)
     async def put_rate_deck(
-        name: DeckName, currency: CurrencyCode, author: By, request: Request, response: Response
+        name: DeckName,
+        currency: CurrencyCode,
+        author: By,
+        request: Request,
+        response: Response,
+        starts_at: Instant | None = None,
+        time_zone: TimeZone | None = None,
     ) -> DeckMade:
-        """Make a sheet (text/csv) the whole of a deck, from now on."""
+        """Make a sheet (text/csv) the whole of a deck, from its start on; without one, from now."""
         sheet = await _sheet(request)
+        deck = DeckForm(name=name, currency=currency, starts_at=starts_at, time_zone=time_zone)
         answer = await _in_time(
-            Import(provisioning, author).load_deck(sheet, name, currency, datetime.now(UTC))
+            Import(provisioning, author).load_deck(sheet, deck, datetime.now(UTC))
         )
         if isinstance(answer, Rejected):
             _refuse_sheet(answer)
-        outcome, prefixes = answer
-        done = _done(outcome, response)
-        return DeckMade(outcome=done.outcome, message=done.message, prefixes=prefixes)
+        done = _done(answer.outcome, response)
+        listed = answer.clashes[:CLASHES_MAX]
+        return DeckMade(
+            outcome=done.outcome,
+            message=done.message,
+            prefixes=answer.lines,
+            clashes=[PrefixClash.model_validate(clash.summary()) for clash in listed],
+            more_clashes=len(answer.clashes) - len(listed),
+        )
 
 
 async def _sheet(request: Request) -> BytesIO:
@@ -549,9 +619,10 @@ def _refuse_sheet(rejected: Rejected) -> NoReturn:
     raise Refused(422, faulty)
 
 
-def _licence_key(mark: str) -> LicenceKey:
+def _marked(read: Callable[[str], T], mark: str) -> T:
+    """Return the place in a list that a mark stands for."""
     try:
-        return licence_key(mark)
+        return read(mark)
     except ValueError as error:
         message = "Send `after` as the page before gave it."
         raise Refused(422, Fault(reason="invalid_after", message=message)) from error

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Header, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.api.faults import FAULTS, Fault, Refused, unknown_dial_out
+from gateway.core.attendance import DropReason
 from gateway.core.dial_out import DialOut, DialOutKind, DialOutRequest, DialOutState
 from gateway.core.facts import OrganizerId, SourceKind
 from gateway.core.key import DialOutKey
@@ -85,6 +86,9 @@ class DialOutAnswer(BaseModel):
     billable_seconds: int | None = None
     overrun_seconds: int | None = Field(default=None, description="Beyond the funds; not billed.")
     evidence: str | None = Field(default=None, description="How the end is known.")
+    dropped: DropReason | None = Field(
+        default=None, description="Why the gateway ended a call that its meeting had left behind."
+    )
     funding: list[FundingAnswer] | None = None
     cost_micros: int | None = Field(default=None, description="Millionths of `currency`.")
     currency: str | None = None

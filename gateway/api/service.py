@@ -11,6 +11,10 @@ from gateway.api.admin import Administration, admin, body_bytes_max
 from gateway.api.dial_outs import dial_outs
 from gateway.api.explanations import explanations
 from gateway.api.faults import Fault, Refused, authorization, handle_faults
+from gateway.api.limits import limits
+from gateway.api.metrics import metric_routes
+from gateway.api.notices import notices
+from gateway.api.reports import report_routes
 from gateway.dialer import Dialer
 from gateway.explainer import Explainer
 from gateway.ledger import Ledger
@@ -47,9 +51,15 @@ def create_api(
     authorized = [Depends(authorization(token))]
     api.include_router(dial_outs(dialer, ledger), dependencies=authorized)
     api.include_router(explanations(explainer), dependencies=authorized)
+    api.include_router(metric_routes(), dependencies=authorized)
     if administration is not None:
+        for routes in (admin, limits, notices):
+            api.include_router(
+                routes(administration.provisioning),
+                dependencies=[Depends(authorization(administration.token))],
+            )
         api.include_router(
-            admin(administration.provisioning),
+            report_routes(administration.provisioning, administration.reports),
             dependencies=[Depends(authorization(administration.token))],
         )
     handle_faults(api)

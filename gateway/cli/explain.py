@@ -169,6 +169,9 @@ def _parts(answer: Answer) -> Iterator[Text | Table]:
     yield _table("number", explanation["facts"]["number"] or {})
     yield _table("rate", (explanation["facts"]["destination"] or {}).get("rate") or {})
     yield _rules(explanation["rules"])
+    if explanation["observed"]:
+        kinds = ", ".join(f"{each['scope']} {each['kind']}" for each in explanation["observed"])
+        yield Text(f"Beyond limits that only observe: {kinds}.")
     yield _looks(explanation["sources"])
     if summary["sources"]:
         yield _standings(summary["sources"])
@@ -239,4 +242,15 @@ def _source(source: dict[str, Any]) -> str:
 
 
 def _shown(value: Any) -> str:
-    return ", ".join(map(printable, value)) if isinstance(value, list) else printable(value)
+    return ", ".join(map(_item, value)) if isinstance(value, list) else printable(value)
+
+
+def _item(each: Any) -> str:
+    """Return one of several as people read it: a limit, a benefit, or a word."""
+    match each:
+        case {"most": most, "used": used, "scope": scope, "mode": mode}:
+            return f"{used} of {most} for the {scope}, {mode}"
+        case {"benefit_id": benefit_id}:
+            return printable(benefit_id)
+        case _:
+            return printable(each)

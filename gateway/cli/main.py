@@ -4,7 +4,6 @@ import asyncio
 import json
 from pathlib import Path
 from typing import Annotated
-from uuid import UUID
 
 import typer
 import uvloop
@@ -14,26 +13,28 @@ from gateway.ami import AmiLoginRefused
 from gateway.cli.audit import audit_cli
 from gateway.cli.credits import credits_cli
 from gateway.cli.explain import explain
+from gateway.cli.guard import guard_cli
+from gateway.cli.ledger import ledger_cli
 from gateway.cli.licences import licence_cli
+from gateway.cli.limits import limits_cli
 from gateway.cli.meetings import meeting_cli
 from gateway.cli.organizers import organizer_cli
+from gateway.cli.outbox import outbox_cli
 from gateway.cli.policies import policy_cli
 from gateway.cli.prefixes import block_cli
 from gateway.cli.rate_decks import deck_cli
 from gateway.cli.replay import replay
+from gateway.cli.reports import report_cli
 from gateway.cli.tenants import tenant_cli
 from gateway.cli.terminal import (
     EXIT_FINDINGS,
     JsonOption,
-    TenantOption,
     console,
     fail,
-    fail_without_ledger,
     messages,
     new_table,
     read,
 )
-from gateway.ledger import Finding, Ledger, LedgerUnavailable
 from gateway.settings import read_database_settings, read_settings
 
 cli = typer.Typer(
@@ -43,7 +44,6 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-ledger_cli = typer.Typer(help="Look at the ledger and prove it.", no_args_is_help=True)
 cli.add_typer(ledger_cli, name="ledger")
 cli.add_typer(tenant_cli, name="tenant")
 cli.add_typer(organizer_cli, name="organizer")
@@ -51,13 +51,15 @@ cli.add_typer(licence_cli, name="licence")
 cli.add_typer(credits_cli, name="credits")
 cli.add_typer(policy_cli, name="policy")
 cli.add_typer(meeting_cli, name="meeting")
+cli.add_typer(limits_cli, name="limits")
 cli.add_typer(block_cli, name="block")
 cli.add_typer(deck_cli, name="deck")
+cli.add_typer(guard_cli, name="guard")
 cli.add_typer(audit_cli, name="audit")
+cli.add_typer(outbox_cli, name="outbox")
+cli.add_typer(report_cli, name="report")
 cli.command()(explain)
 cli.command()(replay)
-
-CHECK_SECONDS_MAX = 600.0
 
 
 def main() -> None:
@@ -111,20 +113,6 @@ def version() -> None:
     typer.echo(__version__)
 
 
-@ledger_cli.command("check")
-def ledger_check(tenant: TenantOption = None, as_json: JsonOption = False) -> None:
-    """Prove the books: every total, every reservation, every charge. Exit 1 on any finding."""
-    findings = asyncio.run(_findings(tenant))
-    if as_json:
-        typer.echo(json.dumps([finding.summary() for finding in findings]))
-    else:
-        for finding in findings:
-            typer.echo(f"{finding.tenant_id}: {finding.check}: {finding.detail}")
-        typer.echo("ledger check: " + (f"{len(findings)} findings" if findings else "clean"))
-    if findings:
-        raise typer.Exit(EXIT_FINDINGS)
-
-
 @cli.command()
 def demo(
     lab: Annotated[
@@ -150,14 +138,3 @@ def demo(
     if not good:
         raise typer.Exit(EXIT_FINDINGS)
     typer.echo("demo ok")
-
-
-async def _findings(tenant: UUID | None) -> tuple[Finding, ...]:
-    patient = read(read_database_settings).model_copy(
-        update={"call_seconds_max": CHECK_SECONDS_MAX}
-    )
-    try:
-        async with db.pool(patient) as pool:
-            return await Ledger(pool, call_seconds_max=CHECK_SECONDS_MAX).check(tenant)
-    except LedgerUnavailable as error:
-        fail_without_ledger(error, "DIALOUT_DATABASE__DSN")

@@ -1,6 +1,7 @@
-"""``dialout organizer``: whose meetings may have telephones called."""
+"""``dialout organizer``: whose meetings may have telephones called, and whose not for now."""
 
 from typing import Annotated
+from uuid import UUID
 
 import typer
 
@@ -21,6 +22,14 @@ from gateway.cli.provisioning import (
 from gateway.cli.terminal import JsonOption, checked
 from gateway.core.facts import DialOutPermission, OrganizerId
 from gateway.provisioning.forms import PERSON_ID, OrganizerForm
+from gateway.provisioning.limit_forms import BlockForm, UnblockForm
+
+WhyOption = Annotated[
+    str, typer.Option("--because", help="Why, for the list and the audit; at most 256 characters.")
+]
+OrganizerArgument = Annotated[
+    str, typer.Argument(metavar="ORGANIZER", help="The id that the conference bridge uses.")
+]
 
 organizer_cli = typer.Typer(help="Make organizers of meetings known.", no_args_is_help=True)
 
@@ -83,3 +92,52 @@ def import_organizers(
 ) -> None:
     """Load organizers. Columns: organizer_id, display_name, region, dial_out_permission."""
     load(tenant, file, OrganizerForm, author(by, because), as_json=as_json)
+
+
+@organizer_cli.command("block")
+def block_organizer(
+    organizer: OrganizerArgument,
+    tenant: WhoseOption,
+    because: WhyOption,
+    by: ByOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Refuse every call out of an organizer's meetings until somebody lifts that."""
+    form = filled(BlockForm, organizer_id=organizer, because=because)
+    put(tenant, form, author(by, because), as_json=as_json)
+
+
+@organizer_cli.command("unblock")
+def unblock_organizer(
+    organizer: OrganizerArgument,
+    tenant: WhoseOption,
+    because: WhyOption,
+    by: ByOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Lift the block of an organizer, whoever or whatever has set it."""
+    form = filled(UnblockForm, organizer_id=organizer, because=because)
+    put(tenant, form, author(by, because), as_json=as_json)
+
+
+@organizer_cli.command("blocked")
+def list_blocks(
+    tenant: WhoseOption,
+    organizer: Annotated[str | None, typer.Option(help="Only this organizer's.")] = None,
+    after: Annotated[UUID | None, typer.Option(help="Only blocks older than this id's.")] = None,
+    limit: LimitOption = 100,
+    as_json: JsonOption = False,
+) -> None:
+    """List who is blocked and who was, newest first: since when, why, and who lifted it."""
+    whom = None if organizer is None else OrganizerId(checked("organizer", PERSON_ID, organizer))
+    blocks = listed(
+        tenant,
+        lambda provisioning, whose: provisioning.blocks(
+            whose, organizer_id=whom, before=after, limit=limit
+        ),
+        as_json=as_json,
+    )
+    columns = ("organizer_id", "at", "blocked_by", "reason")
+    lifted = ("lifted_at", "lifted_by", "lifted_because")
+    show(blocks, (*columns, *lifted), as_json=as_json)
+    tell_of_more(blocks, limit, lambda each: each.block_id)

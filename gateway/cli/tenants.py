@@ -23,7 +23,7 @@ from gateway.ledger import Provisioning, Tenant, TenantUpdateOutcome
 from gateway.provisioning.forms import TenantForm
 from gateway.provisioning.revisions import TenantRevision, revise_tenant
 
-COLUMNS = ("tenant_id", "name", "suspended", "time_zone", "currency", "rate_deck")
+COLUMNS = ("tenant_id", "name", "suspended", "time_zone", "anchor_day", "currency", "rate_deck")
 
 NameArgument = Annotated[str, typer.Argument(metavar="TENANT", help="Its id, or its unique name.")]
 
@@ -42,6 +42,10 @@ def create_tenant(
     deck: Annotated[
         str | None, typer.Option(help="The rate deck that prices its calls, by name.")
     ] = None,
+    anchor_day: Annotated[
+        int,
+        typer.Option(help="On which day its months begin, 1 to 31. Never changes.", min=1, max=31),
+    ] = 1,
     tenant_id: Annotated[
         UUID | None,
         typer.Option("--id", help="Its id, so that a retry makes no second one. Default: new."),
@@ -51,7 +55,14 @@ def create_tenant(
     as_json: JsonOption = False,
 ) -> None:
     """Make a tenant known, with the default of every choice. Prints its id."""
-    form = filled(TenantForm, name=name, time_zone=time_zone, currency=currency, rate_deck=deck)
+    form = filled(
+        TenantForm,
+        name=name,
+        time_zone=time_zone,
+        anchor_day=anchor_day,
+        currency=currency,
+        rate_deck=deck,
+    )
     who, new_id, now = author(by, because), tenant_id or uuid4(), datetime.now(UTC)
 
     async def create(provisioning: Provisioning) -> str:

@@ -5,6 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from gateway.core.attendance import DropReason
 from gateway.core.causes import Disposition
 from gateway.core.e164 import E164, NumberKind, Region
 from gateway.core.facts import OrganizerId, SourceKind
@@ -42,17 +43,24 @@ class DialOutRequest:
     conference_id: str
     number_typed: str
 
+    @property
+    def is_organizers_own(self) -> bool:
+        """Whether the organizer had his own telephone called, and attends by it."""
+        return self.kind is DialOutKind.CALL_ME and self.initiator_id == self.organizer_id
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
     """The bounds of a call, whoever pays.
 
-    ``talk_seconds_max`` is asked of the ledger, which may grant less but never less than
-    ``talk_seconds_min``. ``caller_id`` is the bridge's toll number.
+    No call lasts longer than ``talk_seconds_max``, and none begins that is not paid for
+    ``talk_seconds_min``. Money is set aside ``slice_seconds`` at a time. ``caller_id`` is the
+    bridge's toll number.
     """
 
     talk_seconds_max: Seconds
     talk_seconds_min: Seconds
+    slice_seconds: Seconds
     ring_seconds: Seconds
     caller_id: E164
 
@@ -112,11 +120,14 @@ class SourceStanding:
 class DialOut:
     """One row of the record: the request, the decision, and what Asterisk did about it.
 
-    Times are UTC. ``billable_seconds`` is from answer to hangup of the telephone's leg,
-    rounded up; 0 when nobody answered; None until the end is known. ``overrun_seconds`` is
-    what a call lasted beyond what was set aside for it: not billed, and a fault of ours.
-    ``evidence`` says how the end is known, ``explanation`` is the JSON text of the facts and
-    the decision, as stored.
+    Times are UTC. ``talk_seconds`` is how long the call is paid for so far, by so many
+    ``slices``; ``limit_seconds`` when Asterisk cuts it, later only where calls may finish
+    unpaid; it never lasts longer than ``talk_seconds_max``. ``billable_seconds`` is from
+    answer to hangup of the telephone's leg, rounded up; 0 when nobody answered; None until the
+    end is known. ``overrun_seconds`` is what a call lasted beyond what was set aside for it:
+    not billed. ``evidence`` says how the end is known, ``dropped`` why the guard ended the
+    call, None if it did not. ``explanation`` is the JSON text of the facts and the decision,
+    as stored.
     """
 
     request: DialOutRequest
@@ -133,6 +144,8 @@ class DialOut:
     ended_at: datetime | None
     talk_seconds: Seconds | None
     limit_seconds: Seconds | None
+    talk_seconds_max: Seconds | None
+    slices: int | None
     ring_seconds: Seconds | None
     caller_id: E164 | None
     gate_uniqueid: str | None
@@ -144,6 +157,7 @@ class DialOut:
     parts: tuple[FundingPart, ...]
     sources: tuple[SourceStanding, ...]
     explanation: str
+    dropped: DropReason | None = None
 
     @property
     def channel_uniqueid(self) -> str:
@@ -171,6 +185,8 @@ class DialOut:
             "number_kind": self.number_kind,
             "talk_seconds": self.talk_seconds,
             "limit_seconds": self.limit_seconds,
+            "talk_seconds_max": self.talk_seconds_max,
+            "slices": self.slices,
             "ring_seconds": self.ring_seconds,
             "caller_id": self.caller_id,
             "paid_by": self.paid_by or None,
@@ -183,6 +199,7 @@ class DialOut:
             "billable_seconds": self.billable_seconds,
             "overrun_seconds": self.overrun_seconds or None,
             "evidence": self.evidence,
+            "dropped": self.dropped,
             "funding": [part.summary() for part in self.parts] or None,
             "cost_micros": self.cost_micros,
             "currency": next((part.currency for part in self.parts if part.currency), None),

@@ -5,10 +5,9 @@ its calling code: +1 alone is twenty-five countries.
 """
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import NewType
 
 import phonenumbers
@@ -167,37 +166,47 @@ class PrefixReach:
     is_exact: bool
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=4_096)
 def prefix_reach(prefix: str) -> PrefixReach:
     """Return what ``prefix``, digits without a plus sign, stands for.
 
     A prefix that several countries share is meant for the first of them, as carriers mean
     it: 7 is Russia, not Kazakhstan; 44 is Great Britain, not Jersey. 1 is the US and Canada.
     """
-    code = next((n for n in (1, 2, 3) if _regions_of(prefix[:n])), None)
-    if code is None:
-        return PrefixReach(regions=frozenset(), is_exact=False)
-    everyone = _regions_of(prefix[:code])
+    reached = regions_reached(prefix)
+    if GLOBAL_REGION in reached or not reached:
+        return PrefixReach(regions=reached, is_exact=bool(reached))
+    code, rest = _split(prefix)
+    ordinary = any(_begins_a_number(rest, _ordinary_numbers(each)) for each in reached)
+    meant = _MEANT.get(code, frozenset(_regions_of(code)[:1])).intersection(reached)
+    return PrefixReach(regions=reached if len(reached) == 1 else meant, is_exact=not ordinary)
+
+
+def regions_reached(prefix: str) -> frozenset[Region]:
+    """Return all countries with numbers that begin with a prefix, be it meant for them or not."""
+    code, rest = _split(prefix)
+    everyone = _regions_of(code)
     if GLOBAL_REGION in everyone:
-        return PrefixReach(regions=frozenset({GLOBAL_REGION}), is_exact=True)
-    rest = prefix[code:]
-    reached = [each for each in everyone if _begins_a_number(rest, _every_pattern(each))]
-    ordinary = any(_begins_a_number(rest, _ordinary_patterns(each)) for each in reached)
-    meant = _MEANT.get(prefix[:code], frozenset(everyone[:1])).intersection(reached)
-    regions = frozenset(reached) if len(reached) == 1 else meant
-    return PrefixReach(regions=regions, is_exact=bool(reached) and not ordinary)
+        return frozenset({GLOBAL_REGION})
+    return frozenset(each for each in everyone if _begins_a_number(rest, _every_number(each)))
+
+
+def _split(prefix: str) -> tuple[str, str]:
+    """Return the calling code that a prefix begins with, and the rest; none if there is none."""
+    code = next((prefix[:digits] for digits in (1, 2, 3) if _regions_of(prefix[:digits])), "")
+    return code, prefix[len(code) :]
 
 
 _MEANT = {"1": frozenset({Region("US"), Region("CA")})}
 
 
 def _regions_of(calling_code: str) -> tuple[Region, ...]:
-    regions = phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(int(calling_code), ())
+    regions = phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(int(calling_code or 0), ())
     return tuple(map(Region, regions))
 
 
-def _begins_a_number(digits: str, patterns: Iterator[str]) -> bool:
-    return any(regex.fullmatch(pattern, digits, partial=True) for pattern in patterns)
+def _begins_a_number(digits: str, numbers: "regex.Pattern[str] | None") -> bool:
+    return numbers is not None and bool(numbers.fullmatch(digits, partial=True))
 
 
 _ORDINARY = ("fixed_line", "mobile", "voip")
@@ -212,17 +221,20 @@ _SPECIAL = (
 )
 
 
-def _ordinary_patterns(region: Region) -> Iterator[str]:
-    return _patterns(region, _ORDINARY)
+def _ordinary_numbers(region: Region) -> "regex.Pattern[str] | None":
+    return _numbers(region, _ORDINARY)
 
 
-def _every_pattern(region: Region) -> Iterator[str]:
-    return _patterns(region, _ORDINARY + _SPECIAL)
+def _every_number(region: Region) -> "regex.Pattern[str] | None":
+    return _numbers(region, _ORDINARY + _SPECIAL)
 
 
-def _patterns(region: Region, kinds: tuple[str, ...]) -> Iterator[str]:
+# A deck has prefixes of every country, in any order: more patterns than the library itself keeps.
+@cache
+def _numbers(region: Region, kinds: tuple[str, ...]) -> "regex.Pattern[str] | None":
+    """Return what numbers of these kinds look like in a country; None if it has none."""
     plan = PhoneMetadata.metadata_for_region(region)
-    for kind in kinds:
-        numbers = getattr(plan, kind, None)
-        if numbers is not None and numbers.national_number_pattern:
-            yield numbers.national_number_pattern
+    numbers = (getattr(plan, kind, None) for kind in kinds)
+    patterns = [each.national_number_pattern for each in numbers if each is not None]
+    alternatives = "|".join(f"(?:{pattern})" for pattern in patterns if pattern)
+    return regex.compile(alternatives) if alternatives else None

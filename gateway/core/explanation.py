@@ -13,12 +13,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from gateway.core.e164 import Destination
 from gateway.core.facts import Facts
-from gateway.core.policy import RULES, Decision, Deny, funding
+from gateway.core.limits import Limit
+from gateway.core.policy import RULES, Allow, Decision, Deny, funding, observed
 from gateway.core.reasons import REASON_TEXTS, Reason
 from gateway.core.waterfall import Look, in_the_way, waterfall
 
-FORMAT: Final = 2
-"""Raised when the shape changes. Format 1 had the facts and the decision alone."""
+FORMAT: Final = 3
+"""Raised when the shape changes. Format 1 had the facts and the decision alone, 2 no limits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,9 +55,15 @@ class Explanation:
             return None
         return explanation if explanation.format == FORMAT else None
 
+    @property
+    def observed(self) -> tuple[Limit, ...]:
+        """The limits that the call is beyond and that only observe; none of a refused one."""
+        return observed(self.facts) if isinstance(self.decision, Allow) else ()
+
     def plain(self) -> dict[str, Any]:
         """Return it as plain JSON values, each rule with the facts that it looked at."""
         plain: dict[str, Any] = _ADAPTER.dump_python(self, mode="json")
+        plain["observed"] = [{"kind": limit.kind, "scope": limit.scope} for limit in self.observed]
         plain["rules"] = [
             {
                 "rule": rule.name,
@@ -100,10 +107,19 @@ def _asked(facts: Facts) -> Iterator[tuple[str, Reason | None]]:
 
 
 def _fact(facts: dict[str, Any], path: str) -> Any:
-    """Return the value at ``path`` in plain facts; None where the path ends early."""
+    """Return the value at ``path`` in plain facts; None where the path ends early.
+
+    In a list, a name stands for those of this kind.
+    """
     value: Any = facts
     for name in path.split("."):
-        value = value.get(name) if isinstance(value, dict) else None
+        match value:
+            case dict():
+                value = value.get(name)
+            case list():
+                value = [each for each in value if each["kind"] == name]
+            case _:
+                return None
     return value
 
 

@@ -11,6 +11,7 @@ from typing import NewType, TypeVar
 from gateway.core.canonical import SortedSet
 from gateway.core.choices import Choices, MeetingPermission
 from gateway.core.e164 import Destination, NumberRefusal, Region
+from gateway.core.limits import Limit, LimitScope
 from gateway.core.rating import Rate
 
 OrganizerId = NewType("OrganizerId", str)
@@ -91,13 +92,15 @@ class OrganizerFacts:
     """What counts of a meeting's organizer.
 
     ``region`` is the usage location of the licence, not where anybody travels.
-    ``dial_out_disabled`` says that customers of that country may not dial out at all.
+    ``dial_out_disabled`` says that customers of that country may not dial out at all,
+    ``blocked`` that the organizer may not, until somebody lifts it.
     """
 
     region: Region
     permission: DialOutPermission
     licences: SortedSet[Sku]
     dial_out_disabled: bool
+    blocked: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +137,8 @@ class DestinationFacts:
 
     ``rate_regions`` are the countries that the rate is meant for. ``rate_is_exact`` says that
     no ordinary number begins with the rate's prefix. ``trunk_serves`` says that the trunk
-    reaches toll-free numbers of the destination's country.
+    reaches toll-free numbers of the destination's country. ``called_today`` names those who
+    have called this very number today already: the organizer, the tenant.
     """
 
     zones: SortedSet[str]
@@ -143,17 +147,22 @@ class DestinationFacts:
     rate_regions: SortedSet[Region]
     rate_is_exact: bool
     trunk_serves: bool
+    called_today: SortedSet[LimitScope] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """All of them. A later one is None only if an earlier one forbids to know it."""
+    """All of them. A later one is None only if an earlier one forbids to know it.
+
+    ``limits`` are those that are in force for the call, in the order in which they are asked.
+    """
 
     tenant: TenantFacts | None
     organizer: OrganizerFacts | None
     meeting: MeetingFacts | None
     number: Destination | NumberRefusal | None
     destination: DestinationFacts | None
+    limits: tuple[Limit, ...] = ()
 
     @property
     def dialled(self) -> Destination:

@@ -39,6 +39,16 @@ class DialOutKey:
         """Uniqueid of the half of the Local channel that joins the conference."""
         return f"{self.hex}-join"
 
+    @property
+    def warning_uniqueid(self) -> str:
+        """Uniqueid of the half of the Local channel that knows when the callee is warned."""
+        return f"{self.hex}-warning"
+
+    @property
+    def warned_uniqueid(self) -> str:
+        """Uniqueid of the half that takes what the other one says to the telephone's leg."""
+        return f"{self.hex}-warned"
+
     @classmethod
     def parse(cls, text: str) -> Self | None:
         """Return the key that 64 lower-case hex digits stand for; None for anything else."""

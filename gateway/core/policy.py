@@ -8,6 +8,7 @@ itself, in the transaction that reserves. The rules are those of docs/entitlemen
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from gateway.core.choices import MeetingPermission, Opening, Stance
 from gateway.core.e164 import ORDINARY_KINDS, NumberKind, NumberRefusal
@@ -17,10 +18,12 @@ from gateway.core.facts import (
     DialOutPermission,
     Facts,
     Sku,
+    SourceKind,
     known,
 )
+from gateway.core.limits import Limit, LimitKind, LimitMode
 from gateway.core.reasons import Reason
-from gateway.core.waterfall import Look, Source, refusal, waterfall
+from gateway.core.waterfall import Look, Source, payers, refusal, waterfall
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +72,7 @@ def decide(facts: Facts) -> Decision:
 
 def funding(looks: tuple[Look, ...]) -> Decision:
     """Return the sources that may pay, in order, or why none may."""
-    sources = tuple(look.source for look in looks if not look.lacks)
+    sources = payers(looks)
     return Allow(sources=sources) if sources else Deny(reason=refusal(looks))
 
 
@@ -83,6 +86,10 @@ def _tenant_active(facts: Facts) -> Reason | None:
 
 def _organizer_known(facts: Facts) -> Reason | None:
     return Reason.ORGANIZER_UNKNOWN if facts.organizer is None else None
+
+
+def _organizer_unblocked(facts: Facts) -> Reason | None:
+    return Reason.ORGANIZER_BLOCKED if known(facts.organizer).blocked else None
 
 
 def _number_readable(facts: Facts) -> Reason | None:
@@ -184,14 +191,87 @@ def _meeting_permission(facts: Facts) -> Reason | None:
             return None if organizer else Reason.MEETING_ORGANIZER_ONLY
 
 
+def observed(facts: Facts) -> tuple[Limit, ...]:
+    """Return the limits that let a call pass and have it noted that it is beyond them."""
+    return tuple(
+        limit
+        for limit in facts.limits
+        if limit.mode is LimitMode.OBSERVE and _is_beyond(limit, facts)
+    )
+
+
+def blocking(facts: Facts, reason: Reason) -> bool:
+    """Return whether a call that is refused for ``reason`` has its organizer blocked."""
+    return any(
+        limit.mode is LimitMode.BLOCK and limit.kind.reason is reason and _is_beyond(limit, facts)
+        for limit in facts.limits
+    )
+
+
+def _limit(kind: LimitKind, facts: Facts) -> Reason | None:
+    beyond = any(
+        limit.kind is kind and limit.mode is not LimitMode.OBSERVE and _is_beyond(limit, facts)
+        for limit in facts.limits
+    )
+    return kind.reason if beyond else None
+
+
+def _is_beyond(limit: Limit, facts: Facts) -> bool:
+    """Return whether a call would be beyond a limit, by what was used before it.
+
+    Money limits what credits may give: where minutes may pay, the ledger says whether they do.
+    """
+    is_used = limit.used >= limit.most
+    match limit.kind:
+        case LimitKind.CONCURRENT_CALLS | LimitKind.CALLS_A_MINUTE | LimitKind.MEETING_TIME:
+            return is_used
+        case LimitKind.CALLEES_A_DAY:
+            return is_used and limit.scope not in known(facts.destination).called_today
+        case LimitKind.PRICE:
+            rate = known(facts.destination).rate
+            credits_may = SourceKind.CREDITS in _payer_kinds(facts)
+            return credits_may and rate is not None and rate.price_micros > limit.most
+        case LimitKind.SPEND_A_DAY | LimitKind.MEETING_SPEND:
+            return is_used and _payer_kinds(facts) == [SourceKind.CREDITS]
+        case LimitKind.FAIR_USE | LimitKind.FAIR_USE_NOTICE:
+            return is_used and SourceKind.ADDON in _payer_kinds(facts)
+
+
+def _payer_kinds(facts: Facts) -> list[SourceKind]:
+    return [source.kind for source in payers(waterfall(facts))]
+
+
 _NUMBER = ("number.region", "number.kind")
 _DECK = ("destination.rate.deck", "destination.rate.prefix")
+
+# What the waterfall looks at.
+_PAYERS = (
+    "organizer.licences",
+    "tenant.credits_set_up",
+    "tenant.benefits",
+    "tenant.choices.addon_regions",
+    "tenant.choices.ppm_needs_credits_licence",
+    *_NUMBER,
+    "destination.zones",
+    "destination.rate",
+)
+_LIMITS: dict[LimitKind, tuple[str, ...]] = {
+    LimitKind.CONCURRENT_CALLS: (),
+    LimitKind.CALLS_A_MINUTE: (),
+    LimitKind.CALLEES_A_DAY: ("destination.called_today",),
+    LimitKind.PRICE: ("destination.rate.price_micros", *_PAYERS),
+    LimitKind.SPEND_A_DAY: _PAYERS,
+    LimitKind.MEETING_TIME: (),
+    LimitKind.MEETING_SPEND: _PAYERS,
+    LimitKind.FAIR_USE: _PAYERS,
+}
 
 # name, asked by, facts looked at. The first refusal is the answer; then the waterfall.
 RULES: tuple[Rule, ...] = (
     Rule("tenant_known", _tenant_known, ("tenant",), is_final=True),
     Rule("tenant_active", _tenant_active, ("tenant.suspended",)),
     Rule("organizer_known", _organizer_known, ("organizer",), is_final=True),
+    Rule("organizer_unblocked", _organizer_unblocked, ("organizer.blocked",)),
     Rule(
         "number_readable",
         _number_readable,
@@ -234,5 +314,9 @@ RULES: tuple[Rule, ...] = (
         "meeting_permission",
         _meeting_permission,
         ("meeting.permission", "meeting.asker", "meeting.callee"),
+    ),
+    *(
+        Rule(f"limit_{kind}", partial(_limit, kind), (f"limits.{kind}", *more))
+        for kind, more in _LIMITS.items()
     ),
 )

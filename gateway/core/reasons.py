@@ -15,6 +15,7 @@ class Reason(StrEnum):
     TENANT_UNKNOWN = "tenant_unknown"
     TENANT_SUSPENDED = "tenant_suspended"
     ORGANIZER_UNKNOWN = "organizer_unknown"
+    ORGANIZER_BLOCKED = "organizer_blocked"
     NUMBER_INVALID = "number_invalid"
     EMERGENCY_OR_SHORT_CODE = "emergency_or_short_code"
     NUMBER_NOT_ALLOCATED = "number_not_allocated"
@@ -33,6 +34,14 @@ class Reason(StrEnum):
     PERMISSION_ZONE_A = "permission_zone_a"
     MEETING_ORGANIZER_ONLY = "meeting_organizer_only"
     MEETING_AUTHENTICATED_ONLY = "meeting_authenticated_only"
+    LIMIT_CONCURRENT_CALLS = "limit_concurrent_calls"
+    LIMIT_CALLS_A_MINUTE = "limit_calls_a_minute"
+    LIMIT_CALLEES_A_DAY = "limit_callees_a_day"
+    LIMIT_PRICE = "limit_price"
+    LIMIT_SPEND_A_DAY = "limit_spend_a_day"
+    LIMIT_MEETING_TIME = "limit_meeting_time"
+    LIMIT_MEETING_SPEND = "limit_meeting_spend"
+    LIMIT_FAIR_USE = "limit_fair_use"
     NOT_COVERED = "not_covered"
     CREDITS_NOT_SET_UP = "credits_not_set_up"
     NO_CREDITS_LICENCE = "no_credits_licence"
@@ -64,6 +73,10 @@ REASON_TEXTS: dict[Reason, ReasonText] = {
     Reason.ORGANIZER_UNKNOWN: ReasonText(
         "The tenant has no organizer with this id.",
         "Check the organizer's id, or make the organizer known.",
+    ),
+    Reason.ORGANIZER_BLOCKED: ReasonText(
+        "The organizer is blocked.",
+        "See why: dialout organizer blocked; then lift it: dialout organizer unblock.",
     ),
     Reason.NUMBER_INVALID: ReasonText(
         "This is not a possible telephone number.",
@@ -136,6 +149,38 @@ REASON_TEXTS: dict[Reason, ReasonText] = {
     Reason.MEETING_AUTHENTICATED_ONLY: ReasonText(
         "In this meeting only people who have signed in may have telephones called.",
         "Sign in, or change the meeting's permission to everyone.",
+    ),
+    Reason.LIMIT_CONCURRENT_CALLS: ReasonText(
+        "As many calls are going on as may be at once.",
+        "Wait for one to end, or raise the limit concurrent_calls.",
+    ),
+    Reason.LIMIT_CALLS_A_MINUTE: ReasonText(
+        "As many calls have been placed in this minute as may be.",
+        "Wait for the next minute, or raise the limit calls_a_minute.",
+    ),
+    Reason.LIMIT_CALLEES_A_DAY: ReasonText(
+        "As many different numbers have been called today as may be.",
+        "Call one of them, wait for the next day, or raise the limit callees_a_day.",
+    ),
+    Reason.LIMIT_PRICE: ReasonText(
+        "A minute of this call costs more than it may.",
+        "Raise the limit price, or give the deck a lower rate for the destination.",
+    ),
+    Reason.LIMIT_SPEND_A_DAY: ReasonText(
+        "As much is spent or set aside today as may be.",
+        "Wait for the next day, or raise the limit spend_a_day.",
+    ),
+    Reason.LIMIT_MEETING_TIME: ReasonText(
+        "The meeting's minutes of today are used up or set aside.",
+        "Wait for the next day, or raise the limit meeting_time.",
+    ),
+    Reason.LIMIT_MEETING_SPEND: ReasonText(
+        "The meeting's money of today is used up or set aside.",
+        "Wait for the next day, or raise the limit meeting_spend.",
+    ),
+    Reason.LIMIT_FAIR_USE: ReasonText(
+        "The organizer is beyond the fair use of the add-on, whoever would pay.",
+        "Wait for the next month, or raise the limit fair_use.",
     ),
     Reason.NOT_COVERED: ReasonText(
         "No licence of the organizer covers this destination, and there are no credits.",

@@ -55,6 +55,11 @@ def waterfall(facts: Facts) -> tuple[Look, ...]:
     )
 
 
+def payers(looks: tuple[Look, ...]) -> tuple[Source, ...]:
+    """Return the sources that may pay, in the order in which they are asked."""
+    return tuple(look.source for look in looks if not look.lacks)
+
+
 # In the order in which a refusal names them.
 _IN_THE_WAY = {
     Lack.CREDITS: Reason.CREDITS_NOT_SET_UP,

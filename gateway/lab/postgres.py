@@ -46,7 +46,8 @@ class Postgres:
     As root it runs as ``nobody``. Starting again on the same directory finds the same data.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, connections_max: int = 100) -> None:
+        self._connections_max = connections_max
         self._data = directory.absolute() / "data"
         self._log = directory.absolute() / "postgres.log"
         self._programs = _find_programs()
@@ -154,7 +155,7 @@ class Postgres:
                 f"-k{self._socket_directory}",
                 "-clisten_addresses=",
                 "-cunix_socket_permissions=0700",
-                "-cmax_connections=100",
+                f"-cmax_connections={self._connections_max}",
                 "-cfsync=on",
                 output=log,
             )

@@ -4,11 +4,13 @@ Each method is one statement, and so one transaction. Each may be called again w
 arguments: where the first call did its work, the second one changes nothing and says so.
 """
 
+import json
 from collections.abc import AsyncIterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
+from gateway.core.attendance import DropReason
 from gateway.core.causes import Disposition
 from gateway.core.dial_out import DialOut, DialOutRequest, Terms
 from gateway.core.e164 import ORDINARY_KINDS, Destination
@@ -22,13 +24,18 @@ from gateway.ledger import rows
 from gateway.ledger.answers import (
     AnsweredOutcome,
     Balance,
+    ChainHead,
     Claim,
     ClaimOutcome,
     DestinationAnswer,
+    DroppedOutcome,
+    Extension,
     Finding,
+    LastProof,
     OrganizerAnswer,
     Rehearsal,
     RequestOutcome,
+    Saving,
     SettleOutcome,
     TenantName,
     TriedDeck,
@@ -42,17 +49,18 @@ _RESERVE: Final = """
     SELECT outcome, (record).* FROM dialout.reserve(
         $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
         ROW($13, $14, $15, $16, $17, $18, $19)::dialout.rate_terms,
-        $20, $21, $22, $23, $24, $25, $26, $27, $28
+        $20, $21, $22, $23, $24, $25, $26, $27, $28, $29
     )
 """
 _REHEARSE: Final = """
     SELECT * FROM dialout.rehearse(
-        $1, $2, $3, $4, ROW($5, $6, $7, $8, $9, $10, $11)::dialout.rate_terms, $12, $13, $14, $15
+        $1, $2, $3, $4, $5, ROW($6, $7, $8, $9, $10, $11, $12)::dialout.rate_terms,
+        $13, $14, $15, $16, $17, $18, $19
     )
 """
 _REFUSE: Final = """
     SELECT outcome, (record).* FROM dialout.refuse(
-        $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13
+        $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, p_blocks => $14
     )
 """
 _PAGE: Final = 500
@@ -61,6 +69,18 @@ _DIAL_OUTS_PAGE: Final = """
     WHERE tenant_id = $1 AND (requested_at, dial_out_id) > ($2, $3) AND requested_at < $4
     ORDER BY requested_at, dial_out_id
     LIMIT $5
+"""
+_SAVINGS: Final = """
+    SELECT
+        tenant_id, reason, currency, count(*) AS calls,
+        sum(saved_seconds) AS seconds, sum(saved_micros)::bigint AS micros
+    FROM dialout.dropped_call_list
+    WHERE
+        (tenant_id = $1) IS NOT false
+        AND (at >= $2) IS NOT false
+        AND (at < $3) IS NOT false
+    GROUP BY tenant_id, reason, currency
+    ORDER BY tenant_id, reason
 """
 _SETTLE: Final = "SELECT outcome, (record).* FROM dialout.settle($1, $2, $3, $4, $5, $6, $7)"
 _VOID: Final = "SELECT outcome, (record).* FROM dialout.void($1, $2, $3, $4, $5, $6, $7)"
@@ -101,12 +121,17 @@ class Ledger:
         at: datetime,
         *,
         tried: TriedDeck | None = None,
+        organizer_id: OrganizerId | None = None,
     ) -> DestinationAnswer:
-        """Return what is known of a destination at ``at``, by the tenant's deck or a tried one."""
+        """Return what is known of a destination at ``at``, by the tenant's deck or a tried one.
+
+        Whether the organizer has called it today is known only if one is named.
+        """
         deck_id, rates_at = (tried.deck_id, tried.rates_at) if tried else (None, None)
         row = await self._session.fetch_one(
-            "SELECT * FROM dialout.destination_facts($1, $2, $3, $4, $5, $6)",
+            "SELECT * FROM dialout.destination_facts($1, $2, $3, $4, $5, $6, $7)",
             *(tenant_id, destination.e164, destination.region, at, deck_id, rates_at),
+            organizer_id,
         )
         return rows.destination_answer(row)
 
@@ -124,7 +149,7 @@ class Ledger:
         expires_at: datetime,
         gate_uniqueid: str | None = None,
     ) -> tuple[RequestOutcome, DialOut]:
-        """Set aside what the call may cost, from ``sources`` in their order, or refuse it.
+        """Set aside the first slice, from ``sources`` in their order, or refuse the call.
 
         A call to a number that can cost anything never goes on without funds, whatever the
         tenant chose for those whose funds end.
@@ -137,8 +162,8 @@ class Ledger:
             *(destination.e164, destination.region, destination.kind),
             *_sources(sources),
             *_rate(rate),
-            *(terms.talk_seconds_max, terms.talk_seconds_min, terms.ring_seconds),
-            *(terms.caller_id, explanation, at, expires_at, gate_uniqueid),
+            *(terms.talk_seconds_max, terms.talk_seconds_min, terms.slice_seconds),
+            *(terms.ring_seconds, terms.caller_id, explanation, at, expires_at, gate_uniqueid),
             destination.kind in ORDINARY_KINDS,
         )
         return RequestOutcome(row["outcome"]), rows.dial_out(row)
@@ -150,11 +175,16 @@ class Ledger:
         reason: Reason,
         explanation: str,
         at: datetime,
+        *,
+        blocks_organizer: bool = False,
     ) -> tuple[RequestOutcome, DialOut | None]:
-        """Record what policy has refused. There is no record for a tenant that nobody knows."""
+        """Record what policy has refused. There is no record for a tenant that nobody knows.
+
+        ``blocks_organizer`` has the organizer blocked until somebody lifts that.
+        """
         known = (number.e164, number.region, number.kind) if number else (None, None, None)
         row = await self._session.fetch_one(
-            _REFUSE, *_request(request), *known, reason, explanation, at
+            _REFUSE, *_request(request), *known, reason, explanation, at, blocks_organizer
         )
         return RequestOutcome(row["outcome"]), _record(row)
 
@@ -162,6 +192,7 @@ class Ledger:
         self,
         tenant_id: UUID,
         organizer_id: OrganizerId,
+        conference_id: str,
         destination: Destination,
         sources: Sequence[Source],
         rate: Rate | None,
@@ -171,10 +202,11 @@ class Ledger:
         """Return what ``reserve`` would do, and leave no trace of it."""
         row = await self._session.fetch_one(
             _REHEARSE,
-            *(tenant_id, organizer_id),
+            *(tenant_id, organizer_id, conference_id),
             *_sources(sources),
             *_rate(rate),
-            *(terms.talk_seconds_max, terms.talk_seconds_min, at),
+            *(terms.talk_seconds_max, terms.talk_seconds_min, terms.slice_seconds),
+            *(destination.e164, destination.region, at),
             destination.kind in ORDINARY_KINDS,
         )
         return rows.rehearsal(row)
@@ -197,11 +229,25 @@ class Ledger:
         )
         return AnsweredOutcome(row["outcome"])
 
+    async def extend(self, key: DialOutKey, *, slices: int, at: datetime) -> Extension:
+        """Set aside the next slice of a call that has ``slices`` of them; asking twice is once."""
+        row = await self._session.fetch_one(
+            "SELECT * FROM dialout.extend($1, $2, $3, $4)", *_key(key), slices, at
+        )
+        return rows.extension(row)
+
     async def seen(self, tenant_id: UUID, dial_out_ids: Sequence[UUID], at: datetime) -> None:
         """Note that calls were seen alive; the latest instant stands."""
         await self._session.fetch(
             "SELECT dialout.seen($1, $2, $3)", *(tenant_id, list(dial_out_ids), at)
         )
+
+    async def dropped(self, key: DialOutKey, reason: DropReason, at: datetime) -> DroppedOutcome:
+        """Note that a call was ended for this reason; what that saved is reckoned there."""
+        row = await self._session.fetch_one(
+            "SELECT dialout.dropped($1, $2, $3, $4) AS outcome", *_key(key), reason, at
+        )
+        return DroppedOutcome(row["outcome"])
 
     async def settle(
         self,
@@ -317,6 +363,19 @@ class Ledger:
         found = await self._session.fetch("SELECT * FROM dialout.rate_deck_find($1)", name)
         return (found[0]["deck_id"], found[0]["currency"]) if found else None
 
+    async def savings(
+        self,
+        tenant_id: UUID | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> tuple[Saving, ...]:
+        """Return what was saved by calls dropped then, by tenant and reason.
+
+        For a tenant or for all; None for an instant is no bound.
+        """
+        found = await self._session.fetch(_SAVINGS, *(tenant_id, since, until))
+        return tuple(map(rows.saving, found))
+
     async def tenants(self) -> tuple[TenantName, ...]:
         """Return who the tenants are, in the order of their ids."""
         found = await self._session.fetch(
@@ -350,14 +409,77 @@ class Ledger:
         )
         return tuple(map(rows.balance, found))
 
+    # The proof of the books.
+
+    async def months(self, tenant_id: UUID) -> tuple[datetime, ...]:
+        """Return the first instants of the months of UTC that anything is filed in, in order."""
+        found = await self._session.fetch("SELECT * FROM dialout.months_filed($1)", tenant_id)
+        return tuple(row["month"] for row in found)
+
+    async def check_month(self, tenant_id: UUID, month: datetime) -> tuple[Finding, ...]:
+        """Return what is wrong with a tenant's calls and entries that are filed in a month."""
+        found = await self._session.fetch(
+            "SELECT * FROM dialout.ledger_check_month($1, $2)", *(tenant_id, month)
+        )
+        return tuple(rows.finding(tenant_id, row) for row in found)
+
+    async def check_sources(self, tenant_id: UUID) -> tuple[Finding, ...]:
+        """Return what is wrong with a tenant's sources, over all months."""
+        found = await self._session.fetch(
+            "SELECT * FROM dialout.ledger_check_sources($1)", tenant_id
+        )
+        return tuple(rows.finding(tenant_id, row) for row in found)
+
     async def check(self, tenant_id: UUID | None = None) -> tuple[Finding, ...]:
         """Prove a tenant's books, or everybody's; nothing found means that they are sound."""
         tenants = [tenant_id] if tenant_id else [each.tenant_id for each in await self.tenants()]
         findings: list[Finding] = []
         for each in tenants:
-            found = await self._session.fetch("SELECT * FROM dialout.ledger_check($1)", each)
-            findings.extend(rows.finding(each, row) for row in found)
+            for month in await self.months(each):
+                findings.extend(await self.check_month(each, month))
+            findings.extend(await self.check_sources(each))
         return tuple(findings)
+
+    async def heads(self, tenant_id: UUID) -> tuple[ChainHead, ...]:
+        """Return the last entry of each of a tenant's months, in order."""
+        found = await self._session.fetch("SELECT * FROM dialout.ledger_heads($1)", tenant_id)
+        return tuple(rows.chain_head(tenant_id, row) for row in found)
+
+    async def check_heads(self, tenant_id: UUID, kept: Sequence[ChainHead]) -> tuple[Finding, ...]:
+        """Return which of a tenant's heads, as kept from before, the entries do not have now."""
+        found = await self._session.fetch(
+            "SELECT * FROM dialout.ledger_check_heads($1, $2, $3, $4)",
+            tenant_id,
+            [head.month for head in kept],
+            [head.number for head in kept],
+            [head.digest for head in kept],
+        )
+        return tuple(rows.finding(tenant_id, row) for row in found)
+
+    async def months_open(self, at: datetime) -> tuple[str, ...]:
+        """Make the partitions of the months ahead; return the tables with rows outside any."""
+        row = await self._session.fetch_one("SELECT dialout.months_open($1) AS unfiled", at)
+        return tuple(row["unfiled"])
+
+    async def proof_claim(
+        self, holder: UUID, at: datetime, *, every: timedelta, lease_seconds: int
+    ) -> tuple[bool, LastProof | None]:
+        """Take on the check of all books if it is due; also return what the last one found.
+
+        Whoever has taken it on says so again within ``lease_seconds``, by the same call.
+        """
+        row = await self._session.fetch_one(
+            "SELECT * FROM dialout.proof_claim($1, $2, $3, $4)",
+            *(holder, at, int(every.total_seconds()), lease_seconds),
+        )
+        return row["claimed"], rows.last_proof(row)
+
+    async def proof_end(self, holder: UUID, proof: LastProof) -> None:
+        """Note what a check of all books has found, for all gateways to show."""
+        await self._session.fetch(
+            "SELECT dialout.proof_end($1, $2, $3, $4)",
+            *(holder, proof.checked_at, proof.seconds, json.dumps(proof.findings)),
+        )
 
 
 def _key(key: DialOutKey) -> tuple[UUID, UUID]:

@@ -4,7 +4,7 @@ Everything is changed within a ``Change``: one transaction, with the name of who
 database itself writes down each row that changes, as it was and as it became.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,17 +16,27 @@ from pydantic import TypeAdapter
 from gateway.core.choices import Choices, MeetingPermission
 from gateway.core.e164 import Region
 from gateway.core.facts import DialOutPermission, OrganizerId, Sku
-from gateway.core.rating import Micros
+from gateway.core.limits import LimitKind, LimitScope, LimitTerms
+from gateway.core.rating import Micros, Seconds
+from gateway.core.week import Hours
 from gateway.db import Pool
 from gateway.ledger.provisioning_answers import (
     AuditEntry,
+    AutoRecharge,
+    Block,
+    BlockOutcome,
     Channel,
     CreditGrant,
     CreditsOutcome,
+    DeckRate,
     DeckRow,
+    DeliveryState,
+    Event,
     Licence,
     LicenceEndOutcome,
     LicenceOutcome,
+    LimitOutcome,
+    LimitSet,
     Listed,
     ListedPrefix,
     Meeting,
@@ -40,16 +50,24 @@ from gateway.ledger.provisioning_answers import (
     PurchaseOutcome,
     RateDeck,
     RateDeckOutcome,
+    Recharge,
+    RechargeFailedOutcome,
+    RechargeOutcome,
+    RechargeRemovalOutcome,
     RemovalOutcome,
+    RetryOutcome,
     Segment,
     Tenant,
     TenantOutcome,
     TenantUpdateOutcome,
+    UnblockOutcome,
 )
 from gateway.ledger.rows import Row
 from gateway.ledger.session import Session, Transaction
 
 ROWS_A_PAGE: Final = 1000
+ROWS_A_DRAFT: Final = 2000
+"""How many rows of a deck are sent at once: milliseconds of work, before others have a turn."""
 
 L = TypeVar("L", bound=Listed)
 
@@ -58,9 +76,9 @@ _CHOICES = TypeAdapter(Choices)
 # No deck has the id 0: the function then says that it is unknown, where it comes in its order.
 _TENANT_CREATE: Final = """
     SELECT dialout.tenant_create(
-        $1, $2, $3, $4,
-        CASE WHEN $5::text IS NOT NULL THEN
-            coalesce((SELECT d.deck_id FROM dialout.rate_deck_list AS d WHERE d.name = $5), 0)
+        $1, $2, $3, $4, $5,
+        CASE WHEN $6::text IS NOT NULL THEN
+            coalesce((SELECT d.deck_id FROM dialout.rate_deck_list AS d WHERE d.name = $6), 0)
         END
     )
 """
@@ -105,6 +123,30 @@ _MEETINGS: Final = """
     ORDER BY conference_id
     LIMIT $3
 """
+_LIMITS: Final = """
+    SELECT * FROM dialout.limit_list
+    WHERE
+        tenant_id = $1
+        AND ($2::text[] IS NULL OR subject = ANY($2))
+        AND ($3::text IS NULL OR (scope, subject, kind) > ($3, $4, $5))
+    ORDER BY scope, subject, kind
+    LIMIT $6
+"""
+_BLOCKS: Final = """
+    SELECT * FROM dialout.block_list
+    WHERE
+        tenant_id = $1
+        AND ($2::text IS NULL OR organizer_id = $2)
+        AND ($3::uuid IS NULL OR block_id < $3)
+    ORDER BY block_id DESC
+    LIMIT $4
+"""
+_RECHARGES: Final = """
+    SELECT * FROM dialout.recharge_list
+    WHERE tenant_id = $1 AND ($2::uuid IS NULL OR recharge_id < $2)
+    ORDER BY recharge_id DESC
+    LIMIT $3
+"""
 _TENANT_AUDIT: Final = """
     SELECT * FROM dialout.audit_list
     WHERE
@@ -134,6 +176,23 @@ class LicenceKey:
     valid_from: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitKey:
+    """What tells a tenant's limits apart, in the order in which they are listed."""
+
+    scope: LimitScope
+    subject: str
+    kind: LimitKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeckRateKey:
+    """What tells the prices of a deck apart, in the order in which they are listed."""
+
+    prefix: str
+    slot: int
+
+
 class Change:
     """Changes by one actor that take effect together.
 
@@ -151,11 +210,20 @@ class Change:
         self._transaction.abandon()
 
     async def tenant_create(
-        self, tenant_id: UUID, *, name: str, time_zone: str, currency: str, rate_deck: str | None
+        self,
+        tenant_id: UUID,
+        *,
+        name: str,
+        time_zone: str,
+        anchor_day: int = 1,
+        currency: str,
+        rate_deck: str | None,
     ) -> TenantOutcome:
         """Make a tenant known, with the default of every choice."""
         return TenantOutcome(
-            await self._outcome(_TENANT_CREATE, tenant_id, name, time_zone, currency, rate_deck)
+            await self._outcome(
+                _TENANT_CREATE, tenant_id, name, time_zone, anchor_day, currency, rate_deck
+            )
         )
 
     async def tenant_locked(self, tenant_id: UUID) -> Tenant | None:
@@ -272,6 +340,46 @@ class Change:
             )
         )
 
+    async def recharge_put(
+        self,
+        tenant_id: UUID,
+        *,
+        amount_micros: Micros,
+        trigger_micros: Micros,
+        backoff_seconds: Seconds,
+        at: datetime,
+    ) -> RechargeOutcome:
+        """Have a tenant's credits recharged by an amount whenever they fall below a trigger."""
+        return RechargeOutcome(
+            await self._outcome(
+                "SELECT dialout.recharge_put($1, $2, $3, $4, $5)",
+                *(tenant_id, amount_micros, trigger_micros, backoff_seconds, at),
+            )
+        )
+
+    async def recharge_remove(self, tenant_id: UUID) -> RechargeRemovalOutcome:
+        """Have a tenant's credits recharged no more."""
+        return RechargeRemovalOutcome(
+            await self._outcome("SELECT dialout.recharge_remove($1)", tenant_id)
+        )
+
+    async def recharge_failed(
+        self, tenant_id: UUID, recharge_id: UUID, *, reason: str, at: datetime
+    ) -> RechargeFailedOutcome:
+        """Record that the payment system could not recharge a tenant's credits, and why."""
+        return RechargeFailedOutcome(
+            await self._outcome(
+                "SELECT dialout.recharge_failed($1, $2, $3, $4)",
+                *(tenant_id, recharge_id, reason, at),
+            )
+        )
+
+    async def outbox_retry(self, event_id: UUID | None, at: datetime) -> RetryOutcome:
+        """Have an event delivered at once, whenever it was due; None has all of them."""
+        return RetryOutcome(
+            await self._outcome("SELECT dialout.outbox_retry($1, $2)", event_id, at)
+        )
+
     async def policy_put(self, tenant_id: UUID, choices: Choices, at: datetime) -> PolicyOutcome:
         """Make these the choices of a tenant, all of them."""
         return PolicyOutcome(
@@ -303,6 +411,48 @@ class Change:
             await self._outcome("SELECT dialout.meeting_remove($1, $2)", tenant_id, conference_id)
         )
 
+    async def limit_put(
+        self, tenant_id: UUID, scope: LimitScope, subject: str, terms: LimitTerms
+    ) -> LimitOutcome:
+        """Set a limit; an empty subject is the tenant, or the default of all of the scope."""
+        return LimitOutcome(
+            await self._outcome(
+                "SELECT dialout.limit_put($1, $2, $3, $4, $5, $6)",
+                *(tenant_id, scope, subject, terms.kind, terms.most, terms.mode),
+            )
+        )
+
+    async def limit_remove(self, tenant_id: UUID, key: LimitKey) -> RemovalOutcome:
+        """Take a limit away; what somebody had of his own is the default again."""
+        return RemovalOutcome(
+            await self._outcome(
+                "SELECT dialout.limit_remove($1, $2, $3, $4)",
+                *(tenant_id, key.scope, key.subject, key.kind),
+            )
+        )
+
+    async def organizer_block(
+        self, tenant_id: UUID, organizer_id: OrganizerId, *, because: str, at: datetime
+    ) -> BlockOutcome:
+        """Block an organizer until somebody lifts it; calls that go on are not ended."""
+        return BlockOutcome(
+            await self._outcome(
+                "SELECT dialout.organizer_block_add($1, $2, $3, $4, $5)",
+                *(tenant_id, organizer_id, self._actor, because, at),
+            )
+        )
+
+    async def organizer_unblock(
+        self, tenant_id: UUID, organizer_id: OrganizerId, *, because: str, at: datetime
+    ) -> UnblockOutcome:
+        """Lift the block of an organizer; it stays on the list."""
+        return UnblockOutcome(
+            await self._outcome(
+                "SELECT dialout.organizer_block_lift($1, $2, $3, $4, $5)",
+                *(tenant_id, organizer_id, self._actor, because, at),
+            )
+        )
+
     async def prefix_put(
         self, tenant_id: UUID | None, prefix: str, effect: PrefixEffect, *, note: str
     ) -> PrefixOutcome:
@@ -324,21 +474,40 @@ class Change:
         )
 
     async def rate_deck_put(
-        self, name: str, currency: str, deck_rows: Sequence[DeckRow], at: datetime
+        self,
+        name: str,
+        currency: str,
+        deck_rows: Sequence[DeckRow],
+        at: datetime,
+        *,
+        starts_at: datetime | None = None,
+        time_zone: str | None = None,
+        progress: Callable[[int], None] | None = None,
     ) -> RateDeckOutcome:
-        """Make ``deck_rows`` the whole of a deck from ``at`` on."""
+        """Make ``deck_rows`` the whole of a deck from ``starts_at`` on; without one, from ``at``.
+
+        Their hours are those of ``time_zone``; None keeps the deck's. ``progress`` hears how
+        many rows have been sent.
+        """
+        for first in range(0, len(deck_rows), ROWS_A_DRAFT):
+            drafted = deck_rows[first : first + ROWS_A_DRAFT]
+            await self._transaction.fetch_one(
+                "SELECT dialout.rate_draft($1, $2, $3, $4, $5, $6, $7, $8)",
+                [row.prefix for row in drafted],
+                [None if row.hours is None else _minutes_text(row.hours) for row in drafted],
+                [row.name for row in drafted],
+                [row.price_micros for row in drafted],
+                [row.connect_fee_micros for row in drafted],
+                [row.initial_increment_seconds for row in drafted],
+                [row.increment_seconds for row in drafted],
+                [_regions_text(row.regions) for row in drafted],
+            )
+            if progress is not None:
+                progress(first + len(drafted))
         return RateDeckOutcome(
             await self._outcome(
-                "SELECT outcome FROM dialout.rate_deck_put($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-                name,
-                currency,
-                [row.prefix for row in deck_rows],
-                [row.price_micros for row in deck_rows],
-                [row.connect_fee_micros for row in deck_rows],
-                [row.initial_increment_seconds for row in deck_rows],
-                [row.increment_seconds for row in deck_rows],
-                [_regions_text(row.regions) for row in deck_rows],
-                at,
+                "SELECT dialout.rate_deck_put($1, $2, $3, $4, $5)",
+                *(name, currency, time_zone, starts_at or at, at),
             )
         )
 
@@ -428,6 +597,37 @@ class Provisioning:
             tenant_id,
         )
 
+    async def auto_recharge(self, tenant_id: UUID) -> AutoRecharge | None:
+        """Return how a tenant's credits are recharged; None if they are not."""
+        found = await self._list(
+            AutoRecharge, "SELECT * FROM dialout.auto_recharge_list WHERE tenant_id = $1", tenant_id
+        )
+        return found[0] if found else None
+
+    async def recharges(
+        self, tenant_id: UUID, *, before: UUID | None = None, limit: int = ROWS_A_PAGE
+    ) -> tuple[Recharge, ...]:
+        """Return what was asked of the payment system for a tenant, newest first."""
+        return await self._list(Recharge, _RECHARGES, tenant_id, before, limit)
+
+    async def events(
+        self,
+        *,
+        tenant_id: UUID | None = None,
+        states: Collection[DeliveryState] | None = None,
+        after: int = 0,
+        limit: int = ROWS_A_PAGE,
+    ) -> tuple[Event, ...]:
+        """Return events in the order of their numbers: all, or those of a tenant, or in states.
+
+        No event ever gets a number below one that was returned before.
+        """
+        return await self._list(
+            Event,
+            "SELECT * FROM dialout.outbox_list($1, $2, $3, $4)",
+            *(tenant_id, None if states is None else list(states), after, limit),
+        )
+
     async def policy(self, tenant_id: UUID) -> Choices | None:
         """Return a tenant's choices."""
         return _choices(await self._session.fetch(_POLICY, tenant_id))
@@ -437,6 +637,34 @@ class Provisioning:
     ) -> tuple[Meeting, ...]:
         """Return a tenant's meetings that have permissions of their own, by conference id."""
         return await self._list(Meeting, _MEETINGS, tenant_id, after, limit)
+
+    async def limits(
+        self,
+        tenant_id: UUID,
+        *,
+        subjects: Sequence[str] | None = None,
+        after: LimitKey | None = None,
+        limit: int = ROWS_A_PAGE,
+    ) -> tuple[LimitSet, ...]:
+        """Return the limits of a tenant, or those of some subjects; ``""`` is all of a scope."""
+        key = (after.scope, after.subject, after.kind) if after else (None, None, None)
+        return await self._list(
+            LimitSet, _LIMITS, tenant_id, None if subjects is None else list(subjects), *key, limit
+        )
+
+    async def blocks(
+        self,
+        tenant_id: UUID,
+        *,
+        organizer_id: OrganizerId | None = None,
+        before: UUID | None = None,
+        limit: int = ROWS_A_PAGE,
+    ) -> tuple[Block, ...]:
+        """Return who is blocked and who was, newest first.
+
+        ``before`` is the id of the last block of the page before.
+        """
+        return await self._list(Block, _BLOCKS, tenant_id, organizer_id, before, limit)
 
     async def prefixes(self, tenant_id: UUID | None) -> tuple[ListedPrefix, ...]:
         """Return a tenant's list; None returns the operator's and the shipped one."""
@@ -452,6 +680,35 @@ class Provisioning:
     async def rate_decks(self) -> tuple[RateDeck, ...]:
         """Return the decks, by name."""
         return await self._list(RateDeck, "SELECT * FROM dialout.rate_deck_list ORDER BY name")
+
+    async def rate_deck(self, name: str) -> RateDeck | None:
+        """Return one deck."""
+        found = await self._list(
+            RateDeck, "SELECT * FROM dialout.rate_deck_list WHERE name = $1", name
+        )
+        return found[0] if found else None
+
+    async def rates(
+        self,
+        deck_id: int,
+        at: datetime,
+        *,
+        prefix: str = "",
+        after: DeckRateKey | None = None,
+        limit: int = ROWS_A_PAGE,
+    ) -> tuple[DeckRate, ...]:
+        """Return what a deck holds at an instant, by prefix: those that begin with ``prefix``."""
+        key = (after.prefix, after.slot) if after else ("", -1)
+        return await self._list(
+            DeckRate,
+            "SELECT * FROM dialout.rate_deck_rates($1, $2, $3, $4, $5, $6)",
+            *(deck_id, at, prefix, *key, limit),
+        )
+
+    async def countries(self) -> dict[str, Region]:
+        """Return the countries that are known by name, in English."""
+        found = await self._session.fetch("SELECT name, region FROM dialout.country_list")
+        return {row["name"]: Region(row["region"]) for row in found}
 
     async def audit(
         self,
@@ -478,6 +735,11 @@ class Provisioning:
 
 def _choices(found: list[Row]) -> Choices | None:
     return _CHOICES.validate_json(found[0]["choices"]) if found else None
+
+
+def _minutes_text(hours: Hours) -> str:
+    """Return the minutes of the week as the text of a multirange."""
+    return "{" + ",".join(f"[{start},{end})" for start, end in hours.spans) + "}"
 
 
 def _regions_text(regions: frozenset[Region] | None) -> str | None:

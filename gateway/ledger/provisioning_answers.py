@@ -14,7 +14,9 @@ from pydantic import Json, JsonValue
 from gateway.core.choices import MeetingPermission
 from gateway.core.e164 import Region
 from gateway.core.facts import DialOutPermission, OrganizerId, Sku
+from gateway.core.limits import LimitKind, LimitMode, LimitScope
 from gateway.core.rating import Micros, Seconds
+from gateway.core.week import Hours
 
 
 class TenantOutcome(StrEnum):
@@ -96,6 +98,41 @@ class CreditsOutcome(StrEnum):
     ADDED = "added"
 
 
+class RechargeOutcome(StrEnum):
+    """Whether a tenant's credits are recharged by themselves from now on."""
+
+    UNKNOWN_TENANT = "unknown_tenant"
+    UNCHANGED = "unchanged"
+    CHANGED = "changed"
+    PUT = "put"
+
+
+class RechargeRemovalOutcome(StrEnum):
+    """Whether that has ended."""
+
+    UNKNOWN_TENANT = "unknown_tenant"
+    ABSENT = "absent"
+    REMOVED = "removed"
+
+
+class RechargeFailedOutcome(StrEnum):
+    """Whether the failure of a recharge was recorded."""
+
+    UNKNOWN_TENANT = "unknown_tenant"
+    UNKNOWN_RECHARGE = "unknown_recharge"
+    ALREADY_RECHARGED = "already_recharged"
+    EXISTS = "exists"
+    FAILED = "failed"
+
+
+class RetryOutcome(StrEnum):
+    """Whether an event is delivered before it was due."""
+
+    UNKNOWN_EVENT = "unknown_event"
+    ALREADY_DELIVERED = "already_delivered"
+    DUE = "due"
+
+
 class PolicyOutcome(StrEnum):
     """Whether a tenant's choices were changed."""
 
@@ -113,6 +150,32 @@ class MeetingOutcome(StrEnum):
     UNCHANGED = "unchanged"
     CREATED = "created"
     UPDATED = "updated"
+
+
+class LimitOutcome(StrEnum):
+    """Whether a limit was set."""
+
+    UNKNOWN_TENANT = "unknown_tenant"
+    UNKNOWN_ORGANIZER = "unknown_organizer"
+    UNCHANGED = "unchanged"
+    CREATED = "created"
+    UPDATED = "updated"
+
+
+class BlockOutcome(StrEnum):
+    """Whether an organizer was blocked."""
+
+    UNKNOWN_ORGANIZER = "unknown_organizer"
+    EXISTS = "exists"
+    BLOCKED = "blocked"
+
+
+class UnblockOutcome(StrEnum):
+    """Whether the block of an organizer was lifted."""
+
+    UNKNOWN_ORGANIZER = "unknown_organizer"
+    NOT_BLOCKED = "not_blocked"
+    LIFTED = "lifted"
 
 
 class PrefixOutcome(StrEnum):
@@ -135,9 +198,11 @@ class RateDeckOutcome(StrEnum):
     """Whether a deck was put in place."""
 
     UNKNOWN_REGION = "unknown_region"
+    UNKNOWN_TIME_ZONE = "unknown_time_zone"
     EXISTS_WITH_DIFFERENT_CURRENCY = "exists_with_different_currency"
     EXISTS = "exists"
     STARTS_TOO_EARLY = "starts_too_early"
+    SCHEDULED = "scheduled"
     PUT = "put"
 
 
@@ -179,7 +244,8 @@ class DeckRow:
     """The price of one prefix, in a deck that is about to be put in place.
 
     ``prefix`` is digits without a plus sign; ``price_micros`` is for a minute; ``regions`` are
-    the countries that the deck names for it, None if it names none.
+    the countries that the deck names for it, None if it names none. With ``hours`` the price
+    holds within them alone, before that of the prefix at any time.
     """
 
     prefix: str
@@ -188,6 +254,8 @@ class DeckRow:
     initial_increment_seconds: Seconds
     increment_seconds: Seconds
     regions: frozenset[Region] | None = None
+    name: str | None = None
+    hours: Hours | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,12 +269,16 @@ class Listed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tenant(Listed):
-    """A tenant; ``rate_deck`` is the name of the deck that prices its calls."""
+    """A tenant; ``rate_deck`` is the name of the deck that prices its calls.
+
+    Its months begin on the ``anchor_day``, or the last day of a month that has no such day.
+    """
 
     tenant_id: UUID
     name: str
     suspended: bool
     time_zone: str
+    anchor_day: int
     currency: str
     rate_deck: str | None
 
@@ -265,6 +337,72 @@ class CreditGrant(Listed):
     at: datetime
 
 
+class RechargeState(StrEnum):
+    """What became of a recharge. One that failed may still be paid."""
+
+    OPEN = "open"
+    RECHARGED = "recharged"
+    FAILED = "failed"
+
+
+class DeliveryState(StrEnum):
+    """How far an event has come. ``failing`` has been tried for days, and still is."""
+
+    PENDING = "pending"
+    FAILING = "failing"
+    DELIVERED = "delivered"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AutoRecharge(Listed):
+    """By how much credits are recharged, and below which balance, in micros of ``currency``.
+
+    After a failure nothing is asked for during ``backoff_seconds``.
+    """
+
+    tenant_id: UUID
+    amount_micros: Micros
+    trigger_micros: Micros
+    backoff_seconds: Seconds
+    currency: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recharge(Listed):
+    """What was asked of the payment system; ``ended_at`` and ``because`` are what it answered."""
+
+    tenant_id: UUID
+    recharge_id: UUID
+    amount_micros: Micros
+    currency: str
+    requested_at: datetime
+    state: RechargeState
+    ended_at: datetime | None
+    because: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event(Listed):
+    """Something that others must hear of, and how far it has come.
+
+    ``number`` is its place among all events; the next reader's page begins after it. ``kind``
+    is one of ``gateway.core.event``. ``next_at`` is None of one that was delivered or never
+    tried, ``fault`` what the last attempt failed on.
+    """
+
+    number: int
+    event_id: UUID
+    tenant_id: UUID
+    kind: str
+    at: datetime
+    data: Json[dict[str, JsonValue]]
+    state: DeliveryState
+    attempts: int
+    next_at: datetime | None
+    fault: str | None
+    delivered_at: datetime | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Meeting(Listed):
     """A meeting that has permissions of its own."""
@@ -273,6 +411,36 @@ class Meeting(Listed):
     conference_id: str
     to_self: MeetingPermission
     to_third_party: MeetingPermission
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitSet(Listed):
+    """A limit that is set. An empty subject: the tenant, or the default of all of the scope.
+
+    ``most`` is in the unit of the kind; None is no limit, where the default is one.
+    """
+
+    tenant_id: UUID
+    scope: LimitScope
+    subject: str
+    kind: LimitKind
+    most: int | None
+    mode: LimitMode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block(Listed):
+    """An organizer who is blocked, or was: then it says who lifted it and why."""
+
+    tenant_id: UUID
+    block_id: UUID
+    organizer_id: OrganizerId
+    at: datetime
+    blocked_by: str
+    reason: str
+    lifted_at: datetime | None
+    lifted_by: str | None
+    lifted_because: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -294,13 +462,41 @@ class ListedPrefix(Listed):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateDeck(Listed):
-    """A deck: how many rates were put last, and the instant from which they hold."""
+    """A deck: how many rates are in force, in which time zone, and since when.
+
+    ``ahead`` are the versions that will be: ``starts_at``, ``time_zone`` and ``rates`` of each,
+    in order. A deck that has never been in force has no time zone.
+    """
 
     deck_id: int
     name: str
     currency: str
+    time_zone: str | None
     rates: int
     rates_from: datetime | None
+    ahead: Json[list[dict[str, JsonValue]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeckRate(Listed):
+    """A price of a deck: of ``prefix``, within ``hours`` of the week or, without, at any time.
+
+    It holds from ``starts_at`` until before ``ends_at``; None is no bound. ``slot`` numbers the
+    prices of a prefix, the one at any time being 0.
+    """
+
+    prefix: str
+    slot: int
+    hours: Json[Hours] | None
+    name: str | None
+    price_micros: Micros
+    connect_fee_micros: Micros
+    initial_increment_seconds: Seconds
+    increment_seconds: Seconds
+    regions: tuple[Region, ...] | None
+    time_zone: str
+    starts_at: datetime | None
+    ends_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -322,8 +518,10 @@ class AuditEntry(Listed):
 
 def _plain(value: object) -> JsonValue:
     match value:
-        case None | bool() | int() | dict():
+        case None | bool() | int() | dict() | list():
             return value
+        case tuple():
+            return list(map(_plain, value))
         case datetime() | date():
             return value.isoformat()
         case _:

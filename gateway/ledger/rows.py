@@ -5,6 +5,7 @@ from uuid import UUID
 import asyncpg
 from pydantic import TypeAdapter
 
+from gateway.core.attendance import DropReason
 from gateway.core.causes import Disposition
 from gateway.core.choices import Choices, MeetingPermission
 from gateway.core.dial_out import (
@@ -27,16 +28,23 @@ from gateway.core.facts import (
     TenantFacts,
 )
 from gateway.core.key import DialOutKey
+from gateway.core.limits import Limit, LimitScope
 from gateway.core.rating import Rate
 from gateway.core.reasons import Reason
 from gateway.ledger.answers import (
     Balance,
+    ChainHead,
     Claim,
     DestinationAnswer,
+    ExtendOutcome,
+    Extension,
     Finding,
+    FindingCode,
+    LastProof,
     MeetingPermissions,
     OrganizerAnswer,
     Rehearsal,
+    Saving,
     TenantName,
     Unit,
 )
@@ -47,6 +55,8 @@ _PARTS = TypeAdapter(tuple[FundingPart, ...])
 _SOURCES = TypeAdapter(tuple[SourceStanding, ...])
 _CHOICES = TypeAdapter(Choices)
 _BENEFITS = TypeAdapter(tuple[Benefit, ...])
+_COUNTS = TypeAdapter(dict[str, int])
+_LIMITS = TypeAdapter(tuple[Limit, ...])
 
 
 def key(row: Row) -> DialOutKey:
@@ -78,6 +88,8 @@ def dial_out(row: Row) -> DialOut:
         ended_at=row["ended_at"],
         talk_seconds=row["talk_seconds"],
         limit_seconds=row["limit_seconds"],
+        talk_seconds_max=row["talk_seconds_max"],
+        slices=row["slices"],
         ring_seconds=row["ring_seconds"],
         caller_id=row["caller_id"],
         gate_uniqueid=row["gate_uniqueid"],
@@ -89,6 +101,7 @@ def dial_out(row: Row) -> DialOut:
         parts=_PARTS.validate_json(row["parts"]),
         sources=_SOURCES.validate_json(row["sources"] or "[]"),
         explanation=row["explanation"],
+        dropped=None if row["dropped"] is None else DropReason(row["dropped"]),
     )
 
 
@@ -97,8 +110,20 @@ def claim(row: Row) -> Claim:
     return Claim(
         destination=row["destination"],
         limit_seconds=row["limit_seconds"],
+        talk_seconds_max=row["talk_seconds_max"],
         ring_seconds=row["ring_seconds"],
         caller_id=row["caller_id"],
+    )
+
+
+def extension(row: Row) -> Extension:
+    """Read how long a call may go on."""
+    return Extension(
+        outcome=ExtendOutcome(row["outcome"]),
+        slices=row["slices"],
+        talk_seconds=row["talk_seconds"],
+        limit_seconds=row["limit_seconds"],
+        more=bool(row["more"]),
     )
 
 
@@ -111,6 +136,7 @@ def organizer_answer(row: Row) -> OrganizerAnswer:
             permission=DialOutPermission(row["permission"]),
             licences=frozenset(Sku(sku) for sku in row["licences"]),
             dial_out_disabled=row["dial_out_disabled"],
+            blocked=row["blocked"],
         )
     meeting = None
     if row["meeting_to_self"] is not None:
@@ -128,6 +154,7 @@ def organizer_answer(row: Row) -> OrganizerAnswer:
         organizer=organizer,
         initiator_region=row["initiator_region"],
         meeting=meeting,
+        limits=_LIMITS.validate_json(row["limits"]),
     )
 
 
@@ -141,6 +168,7 @@ def destination_answer(row: Row) -> DestinationAnswer:
             tenant=row["tenant_prefix"],
             exempt=row["exempt_prefix"],
         ),
+        called_today=frozenset(map(LimitScope, row["called_today"])),
         rate=None if row["deck_id"] is None else _rate(row),
     )
 
@@ -174,6 +202,18 @@ def tenant_name(row: Row) -> TenantName:
     return TenantName(tenant_id=row["tenant_id"], name=row["name"], currency=row["currency"])
 
 
+def saving(row: Row) -> Saving:
+    """Read what dropped calls have saved."""
+    return Saving(
+        tenant_id=row["tenant_id"],
+        reason=DropReason(row["reason"]),
+        calls=row["calls"],
+        seconds=row["seconds"],
+        micros=row["micros"],
+        currency=row["currency"],
+    )
+
+
 def balance(row: Row) -> Balance:
     """Read a row of ``balance``."""
     return Balance(
@@ -196,5 +236,26 @@ def balance(row: Row) -> Balance:
 def finding(tenant_id: UUID, row: Row) -> Finding:
     """Read what the check found wrong."""
     return Finding(
-        tenant_id=tenant_id, check=row["finding"], subject=row["subject"], detail=row["detail"]
+        tenant_id=tenant_id,
+        check=FindingCode(row["finding"]),
+        subject=row["subject"],
+        detail=row["detail"],
+    )
+
+
+def chain_head(tenant_id: UUID, row: Row) -> ChainHead:
+    """Read the last entry of a tenant's month."""
+    return ChainHead(
+        tenant_id=tenant_id, month=row["month"], number=row["number"], digest=row["digest"]
+    )
+
+
+def last_proof(row: Row) -> LastProof | None:
+    """Read what the last check of all books has found; None if there was none."""
+    if row["checked_at"] is None:
+        return None
+    return LastProof(
+        checked_at=row["checked_at"],
+        seconds=row["seconds"],
+        findings=_COUNTS.validate_json(row["findings"]),
     )

@@ -8,10 +8,11 @@ one, the period has no end.
 
 import re
 from abc import abstractmethod
-from collections.abc import Hashable, Set
+from collections.abc import Callable, Hashable, Set
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
+from functools import lru_cache
 from typing import Annotated
 from uuid import UUID
 
@@ -21,6 +22,7 @@ from gateway.core.choices import Count, MeetingPermission
 from gateway.core.e164 import GLOBAL_REGION, REGIONS, Region
 from gateway.core.facts import DialOutPermission, OrganizerId, Sku
 from gateway.core.rating import Micros, Seconds
+from gateway.core.week import DAY_MINUTES, DAYS, Hours, days_named, end_time_named, time_named
 from gateway.ledger import Change, Channel, DeckRow, PrefixEffect, Segment
 from gateway.sheet import Row
 
@@ -96,6 +98,17 @@ def _regions(text: object) -> object:
     return text.split(";") if isinstance(text, str) else text
 
 
+def _read_by(reader: Callable[[str], object], example: str) -> Callable[[object], object]:
+    """Return a reader of what is written as text, like the example, and in no other way."""
+
+    def read(text: object) -> object:
+        if not isinstance(text, str):
+            raise ValueError(f'must be a text like "{example}"')
+        return reader(text)
+
+    return read
+
+
 ID_ALLOWED = "1 to 128 letters, digits or any of . _ @ + -"
 
 PersonId = Annotated[str, written(r"[A-Za-z0-9._@+-]{1,128}", ID_ALLOWED)]
@@ -126,6 +139,7 @@ Reason = Annotated[
 Instant = Annotated[datetime, BeforeValidator(instant)]
 Price = Annotated[int, _money(0, 10**12)]
 Funds = Annotated[int, _money(1, 10**15)]
+Spend = Annotated[int, _money(0, 10**15)]
 Increment = Annotated[Count, Field(ge=1, le=3600)]
 DeckRegion = Annotated[
     str,
@@ -135,6 +149,13 @@ DeckRegion = Annotated[
     ),
 ]
 RegionCodes = Annotated[frozenset[DeckRegion], BeforeValidator(_regions), Field(min_length=1)]
+RateName = Annotated[
+    str, written(f"{_TEXT}{{1,128}}", "1 to 128 characters, none of them a control character")
+]
+Days = Annotated[frozenset[int], BeforeValidator(_read_by(days_named, "mon-fri"))]
+StartTime = Annotated[int, BeforeValidator(_read_by(time_named, "08:00"))]
+EndTime = Annotated[int, BeforeValidator(_read_by(end_time_named, "18:00"))]
+TimeZone = Annotated[str, written(r"[A-Za-z0-9_+/-]{1,64}", "a name like Europe/London")]
 
 
 PERSON_ID: TypeAdapter[str] = TypeAdapter(PersonId)
@@ -142,6 +163,7 @@ CONFERENCE_ID: TypeAdapter[str] = TypeAdapter(ConferenceId)
 PREFIX: TypeAdapter[str] = TypeAdapter(Prefix)
 NAME: TypeAdapter[str] = TypeAdapter(Name)
 DECK_NAME: TypeAdapter[str] = TypeAdapter(DeckName)
+SPEND: TypeAdapter[int] = TypeAdapter(Spend)
 
 
 class Author(BaseModel):
@@ -162,10 +184,11 @@ class Form(Row):
 
 
 class TenantForm(Form):
-    """A tenant. Time zone and currency never change: months and balances rest on them."""
+    """A tenant. Time zone, anchor day and currency never change: balances rest on them."""
 
     name: Name
-    time_zone: Annotated[str, written(r"[A-Za-z0-9_+/-]{1,64}", "a name like Europe/London")]
+    time_zone: TimeZone
+    anchor_day: Annotated[int, Field(ge=1, le=31)] = 1
     currency: CurrencyCode
     rate_deck: DeckName | None = None
 
@@ -180,6 +203,7 @@ class TenantForm(Form):
             tenant_id,
             name=self.name,
             time_zone=self.time_zone,
+            anchor_day=self.anchor_day,
             currency=self.currency,
             rate_deck=self.rate_deck,
         )
@@ -314,6 +338,45 @@ class CreditsForm(Form):
         return await change.credits_add(tenant_id, self.grant_id, Micros(self.amount), at)
 
 
+class RechargeForm(Form):
+    """By how much credits are recharged, below which balance, and how long after a failure."""
+
+    amount: Funds
+    trigger: Funds
+    backoff_seconds: Annotated[Count, Field(ge=60, le=2_592_000)] = 3600
+
+    @property
+    def key(self) -> Hashable:
+        """Nothing: a tenant has one."""
+        return None
+
+    async def put(self, change: Change, tenant_id: UUID, at: datetime) -> StrEnum:
+        """Have the credits recharged like this from now on."""
+        return await change.recharge_put(
+            tenant_id,
+            amount_micros=Micros(self.amount),
+            trigger_micros=Micros(self.trigger),
+            backoff_seconds=Seconds(self.backoff_seconds),
+            at=at,
+        )
+
+
+class RechargeFailureForm(Form):
+    """Why the payment system could not recharge a tenant's credits."""
+
+    recharge_id: UUID
+    reason: Reason
+
+    @property
+    def key(self) -> Hashable:
+        """The recharge."""
+        return self.recharge_id
+
+    async def put(self, change: Change, tenant_id: UUID, at: datetime) -> StrEnum:
+        """Record the failure."""
+        return await change.recharge_failed(tenant_id, self.recharge_id, reason=self.reason, at=at)
+
+
 class MeetingForm(Form):
     """A meeting with permissions of its own: for Call Me, and for calling somebody else."""
 
@@ -361,37 +424,74 @@ class PrefixForm(Form):
 
 
 class DeckForm(BaseModel):
-    """A rate deck: the name that tenants choose it by, and the currency of its prices."""
+    """A rate deck: the name that tenants choose it by, and the currency of its prices.
+
+    ``starts_at`` is when the sheet takes effect; without one, now. The hours of its windows are
+    those of ``time_zone``; without one, of the zone that the deck had, or UTC.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: DeckName
     currency: CurrencyCode
+    starts_at: datetime | None = None
+    time_zone: TimeZone | None = None
 
 
 class DeckRowForm(Row):
-    """The price of a prefix: of a minute and of a connection, and how seconds are counted."""
+    """The price of a prefix: of a minute and of a connection, and how seconds are counted.
+
+    With ``days``, or ``from`` and ``to``, it holds within those hours of the week only. A row
+    that takes effect at another instant than the rest of the sheet says from when.
+    """
 
     prefix: Prefix
+    name: RateName | None = None
     price: Price
+    currency: CurrencyCode | None = None
     connect_fee: Price = 0
     initial_increment: Increment
     increment: Increment
     regions: RegionCodes | None = None
+    valid_from: Instant | None = None
+    days: Days | None = None
+    from_time: Annotated[StartTime | None, Field(alias="from")] = None
+    to_time: Annotated[EndTime | None, Field(alias="to")] = None
+
+    @property
+    def hours(self) -> Hours | None:
+        """The hours of the week in which the row holds; None if it is always."""
+        return _hours(self.days, self.from_time, self.to_time)
 
     @property
     def key(self) -> Hashable:
-        """The prefix."""
-        return self.prefix
+        """The prefix, from when on, and within which hours."""
+        return self.prefix, self.valid_from, self.hours
 
     def deck_row(self) -> DeckRow:
         """Return the row in the ledger's words."""
-        regions = None if self.regions is None else frozenset(map(Region, self.regions))
         return DeckRow(
             prefix=self.prefix,
+            name=self.name,
+            hours=self.hours,
             price_micros=Micros(self.price),
             connect_fee_micros=Micros(self.connect_fee),
             initial_increment_seconds=Seconds(self.initial_increment),
             increment_seconds=Seconds(self.increment),
-            regions=regions,
+            regions=None if self.regions is None else _same(self.regions),
         )
+
+
+# The same few of them come in thousands of lines.
+@lru_cache(maxsize=1024)
+def _hours(days: frozenset[int] | None, start: int | None, end: int | None) -> Hours | None:
+    return Hours.of(
+        frozenset(range(len(DAYS))) if days is None else days,
+        0 if start is None else start,
+        DAY_MINUTES if end is None else end,
+    )
+
+
+@lru_cache(maxsize=1024)
+def _same(regions: frozenset[str]) -> frozenset[Region]:
+    return frozenset(map(Region, regions))

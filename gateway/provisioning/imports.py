@@ -5,21 +5,23 @@ no transaction is open, and no row of a tenant locked, for a sheet that is no go
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from itertools import islice
 from typing import BinaryIO, Final, TypeVar
 
-from gateway.ledger import Change, DeckRow, Provisioning, RateDeckOutcome
-from gateway.provisioning.forms import Author, DeckRowForm
+from gateway.ledger import Change, Provisioning, RateDeckOutcome
+from gateway.provisioning.decks import Clash, DeckSheet, Version
+from gateway.provisioning.forms import Author, DeckForm, DeckRowForm
 from gateway.provisioning.outcomes import OUTCOME_TEXTS, Standing
 from gateway.sheet import Line, Row, SheetFault, read_sheet
 
 FAULTS_MAX: Final = 1000
-LINES_A_TURN: Final = 200
-"""How many lines are read before other tasks, such as calls, get their turn."""
+LINES_A_TURN: Final = 500
+"""How many lines are read before it is asked whether to go on."""
 
 R = TypeVar("R", bound=Row)
 
@@ -52,6 +54,23 @@ class Rejected:
         return {"faults": [fault.summary() for fault in self.faults], "more": self.more}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeckImported:
+    """What came of a deck of so many lines, and which of them contradict the numbering plans."""
+
+    outcome: RateDeckOutcome
+    lines: int
+    clashes: Sequence[Clash]
+
+
+# What to say of a sheet of several versions.
+_LOUDEST_FIRST: Final = (
+    RateDeckOutcome.PUT,
+    RateDeckOutcome.SCHEDULED,
+    RateDeckOutcome.EXISTS,
+)
+
+
 class _Faults:
     """The first faults, and the number of the others: a sheet may have one in each line."""
 
@@ -65,11 +84,20 @@ class _Faults:
         else:
             self._more += 1
 
+    def extend(self, faults: Iterable[SheetFault]) -> None:
+        for fault in faults:
+            self.add(fault)
+
     def rejected(self) -> Rejected | None:
         """Return what was found; None if nothing was."""
         if not self._listed:
             return None
         return Rejected(faults=tuple(self._listed), more=self._more)
+
+
+def _takes_all(_line: Line[R]) -> Iterable[SheetFault]:
+    """Find nothing wrong with a line beside the others."""
+    return ()
 
 
 class Import:
@@ -110,31 +138,57 @@ class Import:
         return Imported(loaded=loaded, unchanged=unchanged)
 
     async def load_deck(
-        self, file: BinaryIO, name: str, currency: str, at: datetime
-    ) -> tuple[RateDeckOutcome, int] | Rejected:
-        """Make the sheet the whole of a deck from ``at`` on; return its number of prefixes, too."""
-        rows: list[DeckRow] = []
-        lines = await self._read(file, DeckRowForm, lambda row: rows.append(row.deck_row()))
+        self, file: BinaryIO, deck: DeckForm, at: datetime
+    ) -> DeckImported | Rejected:
+        """Make the sheet the whole of a deck from its start on; ``at`` is now."""
+        sheet = DeckSheet(deck, at, await self._provisioning.countries())
+        lines = await self._read(file, DeckRowForm, sheet.take, sheet.finish)
         if isinstance(lines, Rejected):
             return lines
+        versions = await asyncio.to_thread(lambda: list(sheet.versions()))
+        outcomes: set[RateDeckOutcome] = set()
         async with self._changing() as change:
-            return await change.rate_deck_put(name, currency, rows, at), lines
+            for version in versions:
+                outcome = await self._put_version(change, deck, version, at)
+                if not OUTCOME_TEXTS[outcome].standing.is_done:
+                    change.abandon()
+                    return DeckImported(outcome=outcome, lines=lines, clashes=sheet.clashes)
+                outcomes.add(outcome)
+        outcome = next(each for each in _LOUDEST_FIRST if each in outcomes)
+        return DeckImported(outcome=outcome, lines=lines, clashes=sheet.clashes)
+
+    async def _put_version(
+        self, change: Change, deck: DeckForm, version: Version, at: datetime
+    ) -> RateDeckOutcome:
+        rows = len(version.rows)
+        return await change.rate_deck_put(
+            deck.name,
+            deck.currency,
+            version.rows,
+            at,
+            starts_at=version.starts_at,
+            time_zone=deck.time_zone,
+            progress=lambda sent: self._progress(sent, rows),
+        )
 
     async def _read(
-        self, file: BinaryIO, kind: type[R], take: Callable[[R], None] | None = None
+        self,
+        file: BinaryIO,
+        kind: type[R],
+        take: Callable[[Line[R]], Iterable[SheetFault]] = _takes_all,
+        finish: Callable[[], Iterable[SheetFault]] = tuple,
     ) -> int | Rejected:
-        """Return how many lines there are, all of them good, or what is wrong with them."""
+        """Return how many lines there are, all of them good, or what is wrong with them.
+
+        Elsewhere than on the loop that serves calls, and in turns, so that it can be ended.
+        """
         faults = _Faults()
+        sheet = read_sheet(file, kind)
         lines = 0
-        for each in read_sheet(file, kind):
-            lines += 1
-            if isinstance(each, SheetFault):
-                faults.add(each)
-            elif take is not None:
-                take(each.row)
-            if lines % LINES_A_TURN == 0:
-                self._progress(lines, None)
-                await asyncio.sleep(0)
+        while turn := await asyncio.to_thread(_read_some, sheet, take, faults):
+            lines += turn
+            self._progress(lines, None)
+        faults.extend(finish())
         return faults.rejected() or lines
 
     def _changing(self) -> AbstractAsyncContextManager[Change]:
@@ -151,6 +205,19 @@ async def _put(
     if text.standing.is_done:
         return None, text.standing
     return SheetFault(line=each.number, message=text.message), text.standing
+
+
+def _read_some(
+    sheet: Iterator[Line[R] | SheetFault],
+    take: Callable[[Line[R]], Iterable[SheetFault]],
+    faults: _Faults,
+) -> int:
+    """Read some lines, and return how many there were."""
+    lines = 0
+    for each in islice(sheet, LINES_A_TURN):
+        lines += 1
+        faults.extend((each,) if isinstance(each, SheetFault) else take(each))
+    return lines
 
 
 def _tell_nobody(_done: int, _of: int | None) -> None:

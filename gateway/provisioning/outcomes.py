@@ -36,15 +36,33 @@ OUTCOME_TEXTS: dict[str, OutcomeText] = {
     "assigned": OutcomeText(Standing.CREATED, "The organizer has the licence now."),
     "added": OutcomeText(Standing.CREATED, "It is added."),
     "put": OutcomeText(Standing.CREATED, "It is in force now."),
+    "scheduled": OutcomeText(
+        Standing.CREATED, "It takes effect when it starts; what holds until then stays."
+    ),
     "updated": OutcomeText(Standing.CHANGED, "It is changed."),
     "changed": OutcomeText(Standing.CHANGED, "It is changed."),
     "removed": OutcomeText(Standing.CHANGED, "It is removed."),
     "exists": OutcomeText(Standing.UNCHANGED, "It was so already; nothing is changed."),
     "unchanged": OutcomeText(Standing.UNCHANGED, "It was so already; nothing is changed."),
+    "blocked": OutcomeText(Standing.CREATED, "The organizer is blocked now."),
+    "lifted": OutcomeText(Standing.CHANGED, "The organizer is not blocked any more."),
+    "not_blocked": OutcomeText(
+        Standing.ABSENT, "The organizer is not blocked. List who is: dialout organizer blocked"
+    ),
     "absent": OutcomeText(Standing.ABSENT, "There is no such entry. List what there is."),
     "unknown_tenant": OutcomeText(
         Standing.ABSENT, "There is no such tenant. List the tenants, or make it known first."
     ),
+    "failed": OutcomeText(Standing.CHANGED, "The failure is on record."),
+    "due": OutcomeText(Standing.CHANGED, "It is delivered next."),
+    "already_delivered": OutcomeText(Standing.UNCHANGED, "The receiver has it already."),
+    "already_recharged": OutcomeText(
+        Standing.CONFLICT, "The funds were added under this id, so it has not failed."
+    ),
+    "unknown_recharge": OutcomeText(
+        Standing.ABSENT, "No recharge was asked for under this id. List the tenant's recharges."
+    ),
+    "unknown_event": OutcomeText(Standing.ABSENT, "There is no such event. List the events."),
     "unknown_organizer": OutcomeText(
         Standing.ABSENT, "The tenant has no such organizer. Make the organizer known first."
     ),
@@ -80,7 +98,8 @@ OUTCOME_TEXTS: dict[str, OutcomeText] = {
     ),
     "starts_too_early": OutcomeText(
         Standing.CONFLICT,
-        "The deck holds rates that start later than this. Put the deck from a later instant on.",
+        "The deck has had prices in force since then or later, and calls were priced by them. "
+        "Start now, or later.",
     ),
     "needed_by_addon": OutcomeText(
         Standing.CONFLICT,

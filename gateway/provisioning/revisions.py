@@ -4,7 +4,7 @@ What is there is read under the tenant's lock and replaced whole, so that of two
 the same instant none undoes what the other one changed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
@@ -12,8 +12,9 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict
 
 from gateway.core.choices import read_choices
-from gateway.ledger import PolicyOutcome, Provisioning, TenantUpdateOutcome
-from gateway.provisioning.forms import Author, DeckName
+from gateway.ledger import PolicyOutcome, Provisioning, RemovalOutcome, TenantUpdateOutcome
+from gateway.provisioning.forms import Author, DeckName, Form
+from gateway.provisioning.outcomes import OUTCOME_TEXTS, Standing
 
 
 class TenantRevision(BaseModel):
@@ -53,3 +54,26 @@ async def revise_policy(
         if choices is None:
             return PolicyOutcome.UNKNOWN_TENANT
         return await change.policy_put(tenant_id, replace(choices, **named), at)
+
+
+async def revise_limits(
+    provisioning: Provisioning,
+    author: Author,
+    tenant_id: UUID,
+    limits: Sequence[Form],
+    at: datetime,
+) -> str:
+    """Set and take away limits, all of them or, if one is refused, none; return the outcome.
+
+    To take away what is not there changes nothing.
+    """
+    is_changed = False
+    async with provisioning.change(actor=author.actor, because=author.because) as change:
+        for limit in limits:
+            outcome = await limit.put(change, tenant_id, at)
+            standing = OUTCOME_TEXTS[outcome].standing
+            if not standing.is_done and outcome != RemovalOutcome.ABSENT:
+                change.abandon()
+                return outcome
+            is_changed |= standing in (Standing.CREATED, Standing.CHANGED)
+    return PolicyOutcome.CHANGED if is_changed else PolicyOutcome.UNCHANGED

@@ -21,18 +21,23 @@ SET search_path TO dialout, pg_temp
 AS $$
 DECLARE
     v_state text;
+    v_requested_at timestamptz := requested_at_of(p_tenant_id, p_dial_out_id);
 BEGIN
     UPDATE dial_out AS d
     SET state = 'answered', answered_at = p_at
     WHERE
-        d.tenant_id = p_tenant_id AND d.dial_out_id = p_dial_out_id AND d.state = 'released';
+        d.tenant_id = p_tenant_id AND d.dial_out_id = p_dial_out_id
+        AND d.requested_at = v_requested_at
+        AND d.state = 'released';
     IF found THEN
         RETURN 'answered';
     END IF;
 
     SELECT d.state INTO v_state
     FROM dial_out AS d
-    WHERE d.tenant_id = p_tenant_id AND d.dial_out_id = p_dial_out_id;
+    WHERE
+        d.tenant_id = p_tenant_id AND d.dial_out_id = p_dial_out_id
+        AND d.requested_at = v_requested_at;
     RETURN CASE v_state
         WHEN 'answered' THEN 'exists'
         WHEN 'reserved' THEN 'unclaimed'

@@ -49,7 +49,7 @@ BEGIN
     WHERE s.tenant_id = p_tenant_id AND s.source_id = p_source_id;
     IF v_granted_delta > 0 THEN
         PERFORM entry_append(
-            p_tenant_id, p_source_id, 'grant', p_at, p_granted_delta => v_granted_delta
+            p_tenant_id, p_source_id, 'grant', p_at, p_at, p_granted_delta => v_granted_delta
         );
     END IF;
 END

@@ -1,7 +1,7 @@
 -- benefits_recount(tenant_id, sku, at)
 --
 -- Has the tenant's shared sources counted again to which licences of this SKU bring minutes
--- and that are valid at p_at. They are counted once, when the transaction commits, however
+-- and that are valid at p_at or later. They are counted once, when the transaction commits, however
 -- many licences it assigns: a count is as long as the tenant has licences. What is one
 -- organizer's own needs no other count: it is granted whole, or is due until it is.
 --
@@ -23,7 +23,7 @@ BEGIN
             b.sku = p_sku
             AND s.tenant_id = p_tenant_id
             AND coalesce(s.organizer_id, '') = ''
-            AND s.valid_from <= p_at AND p_at < s.valid_to
+            AND p_at < s.valid_to
     ));
 END
 $$;

@@ -1,6 +1,6 @@
 -- benefits_recount_due(tenant_id, at)
 --
--- Has all sources of the tenant's benefits counted again that are valid at p_at, because a
+-- Has all sources of the tenant's benefits counted again that are valid at p_at or later, because a
 -- choice has changed on which the counts rest: shared ones when the transaction commits, an
 -- organizer's own when that organizer next calls.
 --
@@ -18,7 +18,7 @@ BEGIN
         WHERE
             s.tenant_id = p_tenant_id
             AND s.benefit_id IS NOT null
-            AND s.valid_from <= p_at AND p_at < s.valid_to
+            AND p_at < s.valid_to
     ));
 END
 $$;

@@ -1,66 +1,138 @@
--- fund(tenant_id, source_ids, seconds, rate, at) -> part_proposal[]
+-- fund(tenant_id, organizer_id, kinds, benefits, rate, e164, region, decided_at,
+--      seconds, from_earliest, from_latest, before, micros_max, at) -> funding
 --
--- Locks the tenant's sources, counts those that are due, and says what each can give to a
--- call of so many seconds, in the order given, each up to what it has; one that is not
--- capped gives whatever is asked of it. Sets nothing aside: the caller decides whether the
--- sum is enough.
+-- What the sources can give to the next p_seconds of a call, in the order given, each up to
+-- what it has; one that is not capped gives whatever is asked of it. Sets nothing aside: the
+-- caller decides whether it is enough.
 --
--- Retries: harmless.
--- Locks:   the sources, in the order of their ids, which is not the order of asking.
--- Raises:  22023 if a source of money is asked without a rate in its currency. That is a
---          bug in the caller: policy names credits only where there is a rate.
+-- The seconds may begin at any instant from p_from_earliest to p_from_latest: nobody knows
+-- when a telephone will be answered. Where a month or a price ends in between, each stretch is
+-- given the most that can fall into it; what is too much is given back at the end. Then the
+-- funding's seconds are those that are paid for whenever the call begins.
+--
+-- p_before is what the call was given before: the cost of a call is that of all its seconds,
+-- not the sum of its slices. p_micros_max bounds the money of these seconds; null does not.
+--
+-- Retries: safe.
+-- Locks:   the sources, in the order of their ids, which is not the order of asking; those
+--          that are due are counted. The caller holds the tenant's row.
+-- Raises:  P0002 if a call is to begin with a benefit that is not in force; 22023 if credits
+--          are asked without a rate in their currency. Bugs in the caller: policy names neither.
 CREATE OR REPLACE FUNCTION dialout.fund(
     p_tenant_id uuid,
-    p_source_ids uuid[],
-    p_seconds integer,
+    p_organizer_id text,
+    p_kinds text[],
+    p_benefits text[],
     p_rate rate_terms,
+    p_e164 text,
+    p_region text,
+    p_decided_at timestamptz,
+    p_seconds integer,
+    p_from_earliest timestamptz,
+    p_from_latest timestamptz,
+    p_before part[],
+    p_micros_max bigint,
     p_at timestamptz
 )
-RETURNS part_proposal[]
+RETURNS funding
 LANGUAGE plpgsql
 SET search_path TO dialout, pg_temp
 AS $$
 DECLARE
-    v_source source;
+    v_to timestamptz := p_from_latest + make_interval(secs => p_seconds);
+    v_funding funding := ROW(p_seconds, '{}', '{}', null);
+    v_stretches stretch[];
+    v_stretch stretch;
+    v_lots uuid[] := '{}';
+    v_seconds_before integer[];
+    v_rates_before rate_terms[];
+    v_bound bigint;
+    v_micros_payable bigint;
     v_part part_proposal;
-    v_parts part_proposal[] := '{}';
-    v_seconds_left integer := p_seconds;
+    v_needed integer;
+    v_left integer;
 BEGIN
-    PERFORM sources_lock(p_tenant_id, p_source_ids);
-    PERFORM benefit_recount(p_tenant_id, s.source_id, p_at)
-    FROM source AS s
-    WHERE
-        s.tenant_id = p_tenant_id AND s.source_id = ANY(p_source_ids)
-        AND s.recount_at <= p_at;
-    FOR v_source IN
-        SELECT s.*
-        FROM unnest(p_source_ids) WITH ORDINALITY AS asked (source_id, place)
-        INNER JOIN source AS s ON asked.source_id = s.source_id AND s.tenant_id = p_tenant_id
-        ORDER BY asked.place
-    LOOP
-        EXIT WHEN v_seconds_left = 0;
-        v_part.source_id := v_source.source_id;
-        IF v_source.unit = 'seconds' THEN
-            v_part.seconds := CASE
-                WHEN v_source.capped THEN least(v_source.free, v_seconds_left)
-                ELSE v_seconds_left
-            END;
-            v_part.micros := 0;
-            v_part.amount := v_part.seconds;
-        ELSE
-            IF p_rate.currency IS DISTINCT FROM v_source.currency THEN
-                RAISE EXCEPTION 'no rate in %', v_source.currency
-                    USING ERRCODE = 'invalid_parameter_value';
+    SELECT array_agg(s) INTO v_stretches
+    FROM stretches(
+        p_tenant_id, p_organizer_id, p_kinds, p_benefits, p_rate, p_e164, p_region,
+        p_decided_at, p_from_earliest, v_to
+    ) AS s;
+    v_funding.asked := v_stretches[1].source_ids;
+    IF cardinality(p_before) = 0 AND EXISTS (
+        SELECT FROM unnest(p_kinds, v_funding.asked) AS k (kind, source_id)
+        WHERE k.kind <> 'credits' AND k.source_id IS null
+    ) THEN
+        RAISE EXCEPTION 'a benefit that is not in force' USING ERRCODE = 'no_data_found';
+    END IF;
+    IF 'credits' = ANY(p_kinds) THEN
+        v_lots := lots_open(p_tenant_id, p_at);
+    END IF;
+    PERFORM sources_lock(
+        p_tenant_id,
+        v_lots || ARRAY(SELECT unnest(s.source_ids) FROM unnest(v_stretches) AS s)
+    );
+    PERFORM sources_recount(
+        p_tenant_id, ARRAY(SELECT unnest(s.source_ids) FROM unnest(v_stretches) AS s), p_at
+    );
+
+    SELECT
+        coalesce(array_agg(b.seconds), '{}'),
+        coalesce(array_agg(b.rate), '{}'),
+        coalesce(sum(b.micros), 0)
+    INTO v_seconds_before, v_rates_before, v_bound
+    FROM unnest(p_before) AS b
+    WHERE b.kind = 'credits';
+    v_micros_payable := v_bound + least(lots_free(p_tenant_id, v_lots, p_rate), p_micros_max);
+
+    FOREACH v_stretch IN ARRAY v_stretches LOOP
+        v_needed := least(
+            p_seconds,
+            ceil(extract(
+                EPOCH FROM least(v_stretch.to_at, v_to)
+                - greatest(v_stretch.from_at, p_from_earliest)
+            ))
+        );
+        v_left := v_needed;
+        FOR v_place IN 1..cardinality(p_kinds) LOOP
+            EXIT WHEN v_left = 0;
+            v_part.part := cardinality(v_funding.parts) + 1;
+            v_part.kind := p_kinds[v_place];
+            v_part.benefit_id := p_benefits[v_place];
+            v_part.source_id := v_stretch.source_ids[v_place];
+            v_part.from_at := v_stretch.from_at;
+            v_part.to_at := v_stretch.to_at;
+            IF v_part.kind <> 'credits' THEN
+                v_part.seconds := seconds_free(
+                    p_tenant_id, v_part.source_id, v_left, v_funding.parts
+                );
+                v_part.micros := 0;
+                v_part.rate := null;
+            ELSIF v_micros_payable > 0 AND v_stretch.rate IS NOT null THEN
+                v_part.seconds := seconds_payable(
+                    v_micros_payable, v_left, v_stretch.rate, v_seconds_before, v_rates_before
+                );
+                v_part.rate := v_stretch.rate;
+                v_seconds_before := v_seconds_before || v_part.seconds;
+                v_rates_before := v_rates_before || v_part.rate;
+                v_part.micros := greatest(
+                    0, cost_bound(v_seconds_before, v_rates_before) - v_bound
+                );
+                v_bound := v_bound + v_part.micros;
+            ELSE
+                v_part.seconds := 0;
             END IF;
-            v_part.seconds := seconds_paid(v_source.free, v_seconds_left, p_rate);
-            v_part.micros := charge_micros(v_part.seconds, p_rate);
-            v_part.amount := v_part.micros;
+            CONTINUE WHEN v_part.seconds = 0;
+            v_funding.parts := v_funding.parts || v_part;
+            v_left := v_left - v_part.seconds;
+        END LOOP;
+        IF v_left > 0 THEN
+            v_funding.seconds := v_needed - v_left + greatest(
+                0, floor(extract(EPOCH FROM nullif(v_stretch.from_at, '-infinity') - p_from_latest))
+            );
+            EXIT;
         END IF;
-        CONTINUE WHEN v_part.seconds = 0;
-        v_part.part := cardinality(v_parts) + 1;
-        v_parts := v_parts || v_part;
-        v_seconds_left := v_seconds_left - v_part.seconds;
     END LOOP;
-    RETURN v_parts;
+    v_funding.draws := draws_of(p_tenant_id, v_funding.parts, v_lots);
+    RETURN v_funding;
 END
 $$;

@@ -1,9 +1,10 @@
--- refuse(tenant_id, dial_out_id, request, number, reason, explanation, at, sources)
+-- refuse(tenant_id, dial_out_id, request, number, reason, explanation, at, sources, blocks)
 --     -> outcome, record
 --
 -- Records a dial-out that policy has refused, or that no source could pay for, so that every
 -- answer can be explained and asking again with the same id gets the same answer. p_sources
--- is what the sources had; null if none was asked.
+-- is what the sources had; null if none was asked. p_blocks has the organizer blocked until
+-- somebody lifts that: a limit was reached that says so.
 --
 -- Outcomes. The first that applies is returned; all but `refused` write nothing.
 --   unknown_tenant               no such tenant, so nowhere to record it; no record
@@ -29,7 +30,8 @@ CREATE OR REPLACE FUNCTION dialout.refuse(
     p_reason text,
     p_explanation json,
     p_at timestamptz,
-    p_sources json DEFAULT null
+    p_sources json DEFAULT null,
+    p_blocks boolean DEFAULT false
 )
 RETURNS TABLE (outcome text, record dial_out_record)
 LANGUAGE plpgsql SECURITY DEFINER
@@ -60,9 +62,14 @@ BEGIN
         p_kind, p_organizer_id, p_initiator_id, p_conference_id, p_number_typed,
         'refused', p_reason, p_destination, p_region, p_number_kind, p_at, p_explanation, p_sources
     );
+    PERFORM source_short(p_tenant_id, p_organizer_id, p_reason, p_at);
+    IF p_blocks THEN
+        PERFORM organizer_block_add(p_tenant_id, p_organizer_id, 'gateway', p_reason, p_at);
+    END IF;
     RETURN QUERY
     SELECT 'refused', r
     FROM dial_out_record AS r
-    WHERE r.tenant_id = p_tenant_id AND r.dial_out_id = p_dial_out_id;
+    WHERE
+        r.tenant_id = p_tenant_id AND r.dial_out_id = p_dial_out_id AND r.requested_at = p_at;
 END
 $$;

@@ -1,5 +1,5 @@
--- rehearse(tenant_id, organizer_id, sources, benefits, rate, talk_seconds_max,
---          talk_seconds_min, at, may_finish)
+-- rehearse(tenant_id, organizer_id, conference_id, sources, benefits, rate, talk_seconds_max,
+--          talk_seconds_min, slice_seconds, destination, region, at, may_finish)
 --     -> outcome, reason, talk_seconds, limit_seconds, sources
 --
 -- What reserve would do with a call, and no trace of it: reserve itself runs, and what it
@@ -16,11 +16,15 @@
 CREATE OR REPLACE FUNCTION dialout.rehearse(
     p_tenant_id uuid,
     p_organizer_id text,
+    p_conference_id text,
     p_sources text[],
     p_benefits text[],
     p_rate rate_terms,
     p_talk_seconds_max integer,
     p_talk_seconds_min integer,
+    p_slice_seconds integer,
+    p_destination text,
+    p_region text,
     p_at timestamptz,
     p_may_finish boolean,
     OUT outcome text,
@@ -46,16 +50,17 @@ BEGIN
         p_kind => 'add_participant',
         p_organizer_id => p_organizer_id,
         p_initiator_id => null,
-        p_conference_id => 'rehearsal',
+        p_conference_id => p_conference_id,
         p_number_typed => 'rehearsal',
-        p_destination => '+10000000',
-        p_region => 'rehearsal',
+        p_destination => p_destination,
+        p_region => p_region,
         p_number_kind => 'rehearsal',
         p_sources => p_sources,
         p_benefits => p_benefits,
         p_rate => p_rate,
         p_talk_seconds_max => p_talk_seconds_max,
         p_talk_seconds_min => p_talk_seconds_min,
+        p_slice_seconds => p_slice_seconds,
         p_ring_seconds => 1,
         p_caller_id => '+10000000',
         p_explanation => 'null',

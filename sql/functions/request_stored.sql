@@ -20,7 +20,12 @@ RETURNS TABLE (outcome text, record dial_out_record)
 LANGUAGE plpgsql STABLE
 SET search_path TO dialout, pg_temp
 AS $$
+DECLARE
+    v_requested_at timestamptz := requested_at_of(p_tenant_id, p_dial_out_id);
 BEGIN
+    IF v_requested_at IS null THEN
+        RETURN;
+    END IF;
     RETURN QUERY
     SELECT
         CASE
@@ -35,6 +40,8 @@ BEGIN
         END,
         r
     FROM dial_out_record AS r
-    WHERE r.tenant_id = p_tenant_id AND r.dial_out_id = p_dial_out_id;
+    WHERE
+        r.tenant_id = p_tenant_id AND r.dial_out_id = p_dial_out_id
+        AND r.requested_at = v_requested_at;
 END
 $$;

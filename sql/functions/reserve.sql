@@ -1,14 +1,15 @@
 -- reserve(tenant_id, dial_out_id, request, number, sources, benefits, rate, terms,
 --         explanation, at, expires_at, gate_uniqueid, may_finish) -> outcome, record
 --
--- Sets aside what one dial-out may cost, before any channel exists. The sources are asked
--- in the order given, each for what it has, up to talk_seconds_max in all: a call is split
--- where a source ends. Every reservation ends once, in settle or void. Beside the kind of
--- each source stands its benefit, which credits have none of; an add-on is the organizer's.
+-- Sets aside the first slice of what one dial-out may cost, before any channel exists; extend
+-- adds to it while the call lasts. The sources are asked in the order given, each for what it
+-- has: a call is split where a source ends. Whatever is set aside is ended once, in settle or
+-- void. Beside the kind of each source stands its benefit, which credits have none of; an
+-- add-on is the organizer's.
 --
--- The call is cut when what was set aside is used up, unless the tenant lets calls finish
--- and this one is of a kind that may: then it may go on to talk_seconds_max, unpaid. What
--- each source had is recorded.
+-- The call is cut when what was set aside is used up, unless nothing more is left, the tenant
+-- lets calls finish and this one is of a kind that may: then it may go on to talk_seconds_max,
+-- unpaid. What each source had is recorded.
 --
 -- One function and not three statements, because the check and the write must see the same
 -- balance: between a SELECT and an UPDATE sent by a client, a second call could pass the
@@ -20,14 +21,16 @@
 -- Outcomes. The first that applies is returned; the first two write nothing.
 --   exists                       this request is already recorded; the record says how
 --   exists_with_different_terms  another request has this id
---   refused                      the sources together cover less than talk_seconds_min; the
---                                refusal is recorded, for the last source that was asked
+--   refused                      the organizer is blocked; or a limit is reached, or leaves too
+--                                little; or the sources together cover less than
+--                                talk_seconds_min, and the last one that was asked is to
+--                                blame. The refusal is recorded
 --   reserved                     the funds are set aside, and may be given back unclaimed
 --                                after expires_at
 --
 -- Retries: safe. The dial-out's id is the idempotency key.
--- Locks:   the tenant's row, then the sources in the order of their ids. One tenant's
---          requests queue; tenants never wait for each other.
+-- Locks:   the tenant's row, the sources in the order of their ids, the chain, then what counts
+--          against limits. One tenant's requests queue; tenants never wait for each other.
 -- Raises:  22023 if the seconds or the sources make no sense; P0002 if there is no such
 --          tenant, which policy refuses before, or no such benefit in force. All are bugs in
 --          the caller.
@@ -47,6 +50,7 @@ CREATE OR REPLACE FUNCTION dialout.reserve(
     p_rate rate_terms,
     p_talk_seconds_max integer,
     p_talk_seconds_min integer,
+    p_slice_seconds integer,
     p_ring_seconds integer,
     p_caller_id text,
     p_explanation json,
@@ -60,23 +64,27 @@ LANGUAGE plpgsql SECURITY DEFINER
 SET search_path TO dialout, pg_temp
 AS $$
 DECLARE
-    v_time_zone text;
     v_on_exhaustion text;
-    v_source_ids uuid[];
+    v_slice_seconds integer := least(
+        p_talk_seconds_max, greatest(p_slice_seconds, p_talk_seconds_min)
+    );
+    v_left record;
+    v_may_finish boolean;
+    v_funding funding;
     v_standing json;
-    v_parts part_proposal[];
-    v_talk_seconds integer;
+    v_is_limited boolean;
 BEGIN
     IF (
         p_talk_seconds_min BETWEEN 1 AND p_talk_seconds_max
         AND p_talk_seconds_max <= 86400
+        AND p_slice_seconds > 0
         AND p_expires_at > p_at
         AND cardinality(p_sources) > 0
         AND cardinality(p_benefits) = cardinality(p_sources)
     ) IS NOT TRUE THEN
         RAISE EXCEPTION 'terms that no call can have' USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    SELECT t.time_zone, c.on_exhaustion INTO STRICT v_time_zone, v_on_exhaustion
+    SELECT c.on_exhaustion INTO STRICT v_on_exhaustion
     FROM tenant AS t
     INNER JOIN tenant_policy AS c ON t.tenant_id = c.tenant_id
     WHERE t.tenant_id = p_tenant_id
@@ -90,46 +98,88 @@ BEGIN
         RETURN;
     END IF;
 
-    v_source_ids := sources_open(
-        p_tenant_id, v_time_zone, p_organizer_id, p_sources, p_benefits, p_at
-    );
-    v_parts := fund(p_tenant_id, v_source_ids, p_talk_seconds_max, p_rate, p_at);
-    v_standing := sources_standing(p_tenant_id, v_source_ids, v_parts);
-    SELECT coalesce(sum(p.seconds), 0) INTO v_talk_seconds FROM unnest(v_parts) AS p;
-    IF v_talk_seconds < p_talk_seconds_min THEN
+    SELECT l.* INTO STRICT v_left
+    FROM limits_left(
+        p_tenant_id, p_organizer_id, p_conference_id, p_destination, p_sources, p_rate,
+        p_talk_seconds_min, p_at
+    ) AS l;
+    IF v_left.reason IS NOT null THEN
         RETURN QUERY SELECT * FROM refuse(
             p_tenant_id, p_dial_out_id,
             p_kind, p_organizer_id, p_initiator_id, p_conference_id, p_number_typed,
             p_destination, p_region, p_number_kind,
-            p_sources[cardinality(p_sources)] || '_exhausted', p_explanation, p_at, v_standing
+            v_left.reason, p_explanation, p_at, null, v_left.blocks
+        );
+        RETURN;
+    END IF;
+    v_slice_seconds := least(v_slice_seconds, v_left.seconds);
+    -- What a limit bounds is cut there: it would be none if calls could go on unpaid.
+    v_may_finish := p_may_finish AND v_on_exhaustion = 'finish'
+        AND num_nonnulls(v_left.seconds, v_left.micros) = 0;
+    v_funding := fund(
+        p_tenant_id, p_organizer_id, p_sources, p_benefits, p_rate, p_destination, p_region,
+        p_at, v_slice_seconds, p_at, p_expires_at + make_interval(secs => p_ring_seconds),
+        '{}', v_left.micros, p_at
+    );
+    v_standing := sources_standing(
+        p_tenant_id, p_sources, p_benefits, v_funding.asked, v_funding.parts, p_at
+    );
+    IF v_funding.seconds < p_talk_seconds_min THEN
+        v_is_limited := v_left.micros IS NOT null AND p_talk_seconds_min <= (
+            SELECT f.seconds
+            FROM fund(
+                p_tenant_id, p_organizer_id, p_sources, p_benefits, p_rate, p_destination,
+                p_region, p_at, p_talk_seconds_min, p_at,
+                p_expires_at + make_interval(secs => p_ring_seconds), '{}', null, p_at
+            ) AS f
+        );
+        RETURN QUERY SELECT * FROM refuse(
+            p_tenant_id, p_dial_out_id,
+            p_kind, p_organizer_id, p_initiator_id, p_conference_id, p_number_typed,
+            p_destination, p_region, p_number_kind,
+            CASE
+                WHEN v_is_limited THEN v_left.micros_reason
+                ELSE p_sources[cardinality(p_sources)] || '_exhausted'
+            END,
+            p_explanation, p_at, v_standing, v_is_limited AND v_left.micros_blocks
         );
         RETURN;
     END IF;
 
     -- From here on the reservation must succeed.
     INSERT INTO dial_out (
-        tenant_id, dial_out_id,
+        tenant_id, dial_out_id, requested_at,
         kind, organizer_id, initiator_id, conference_id, number_typed,
-        state, destination, region, number_kind, requested_at, expires_at, released_at,
-        talk_seconds, limit_seconds, ring_seconds, caller_id, gate_uniqueid, explanation, sources
+        state, destination, region, number_kind, expires_at, released_at, gate_uniqueid,
+        asked_kinds, asked_benefits, rate, may_finish,
+        talk_seconds_max, slice_seconds, slices, talk_seconds, limit_seconds,
+        ring_seconds, caller_id, explanation, sources
     )
     VALUES (
-        p_tenant_id, p_dial_out_id,
+        p_tenant_id, p_dial_out_id, p_at,
         p_kind, p_organizer_id, p_initiator_id, p_conference_id, p_number_typed,
         CASE WHEN p_gate_uniqueid IS null THEN 'reserved' ELSE 'released' END,
-        p_destination, p_region, p_number_kind, p_at, p_expires_at,
-        CASE WHEN p_gate_uniqueid IS NOT null THEN p_at END,
-        v_talk_seconds,
+        p_destination, p_region, p_number_kind, p_expires_at,
+        CASE WHEN p_gate_uniqueid IS NOT null THEN p_at END, p_gate_uniqueid,
+        p_sources, p_benefits, p_rate, v_may_finish,
+        p_talk_seconds_max, p_slice_seconds, 1, v_funding.seconds,
         CASE
-            WHEN v_on_exhaustion = 'finish' AND p_may_finish THEN p_talk_seconds_max
-            ELSE v_talk_seconds
+            WHEN v_funding.seconds < v_slice_seconds AND v_may_finish THEN p_talk_seconds_max
+            ELSE v_funding.seconds
         END,
-        p_ring_seconds, p_caller_id, p_gate_uniqueid, p_explanation, v_standing
+        p_ring_seconds, p_caller_id, p_explanation, v_standing
     );
-    PERFORM slice_append(p_tenant_id, p_dial_out_id, 1::smallint, v_parts, p_rate, p_at);
+    PERFORM slice_append(p_tenant_id, p_dial_out_id, p_at, 1, v_funding, p_at);
+    PERFORM limits_enter(
+        p_tenant_id, p_organizer_id, p_conference_id, p_destination, 'addon' = ANY(p_sources),
+        v_funding.seconds,
+        (SELECT coalesce(sum(p.micros), 0) FROM unnest(v_funding.parts) AS p)::bigint,
+        p_at
+    );
     RETURN QUERY
     SELECT 'reserved', r
     FROM dial_out_record AS r
-    WHERE r.tenant_id = p_tenant_id AND r.dial_out_id = p_dial_out_id;
+    WHERE
+        r.tenant_id = p_tenant_id AND r.dial_out_id = p_dial_out_id AND r.requested_at = p_at;
 END
 $$;

@@ -13,11 +13,12 @@ LANGUAGE sql SECURITY DEFINER
 SET search_path TO dialout, pg_temp
 AS $$
     WITH alive AS (
-        SELECT d.dial_out_id
+        SELECT d.dial_out_id, d.requested_at
         FROM dial_out AS d
         WHERE
             d.tenant_id = p_tenant_id
             AND d.dial_out_id = ANY(p_dial_out_ids)
+            AND d.ended_at IS null AND d.expires_at IS NOT null
             AND d.state IN ('released', 'answered')
             AND (d.seen_at < p_at) IS NOT FALSE
         ORDER BY d.dial_out_id
@@ -26,5 +27,7 @@ AS $$
     UPDATE dial_out AS d
     SET seen_at = p_at
     FROM alive
-    WHERE d.tenant_id = p_tenant_id AND d.dial_out_id = alive.dial_out_id
+    WHERE
+        d.tenant_id = p_tenant_id AND d.dial_out_id = alive.dial_out_id
+        AND d.requested_at = alive.requested_at
 $$;

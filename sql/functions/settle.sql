@@ -1,8 +1,9 @@
 -- settle(tenant_id, dial_out_id, answered_at, ended_at, hangup_cause, disposition, evidence)
 --     -> outcome, record
 --
--- Bills a call that was answered, from answer to hangup, and gives the rest back. The parts
--- are used up in their order, each at the rate that was copied when it was set aside.
+-- Bills a call that was answered, from answer to hangup, and gives the rest back. Each second
+-- is paid by the part that pays at the instant at which it begins, in their order, at the
+-- rate that was copied when it was set aside.
 --
 -- Time is rounded up to a second, once, for the whole call. An answered call bills at least
 -- one second, and so its initial increment, even if it lasted 0 ms: it is the answer that
@@ -18,7 +19,7 @@
 --   settled           the call is billed and has ended
 --
 -- Retries: safe. The second one gets `exists`, whatever it says.
--- Locks:   the dial-out, then its sources in the order of their ids.
+-- Locks:   the dial-out, then its sources in the order of their ids, then the chain.
 CREATE OR REPLACE FUNCTION dialout.settle(
     p_tenant_id uuid,
     p_dial_out_id uuid,
@@ -33,14 +34,18 @@ LANGUAGE plpgsql SECURITY DEFINER
 SET search_path TO dialout, pg_temp
 AS $$
 DECLARE
+    v_requested_at timestamptz := requested_at_of(p_tenant_id, p_dial_out_id);
     v_state text;
     v_talk_seconds integer;
-    v_seconds integer;
+    v_parts part[];
+    v_seconds integer[];
     v_billable_seconds integer;
 BEGIN
     SELECT d.state, d.talk_seconds INTO v_state, v_talk_seconds
     FROM dial_out AS d
-    WHERE d.tenant_id = p_tenant_id AND d.dial_out_id = p_dial_out_id
+    WHERE
+        d.tenant_id = p_tenant_id AND d.dial_out_id = p_dial_out_id
+        AND d.requested_at = v_requested_at
     FOR NO KEY UPDATE;
     outcome := CASE v_state
         WHEN 'refused' THEN 'exists'
@@ -53,9 +58,18 @@ BEGIN
 
     IF outcome = 'settled' THEN
         -- From here on the settlement must succeed.
-        v_seconds := greatest(1, ceil(extract(EPOCH FROM p_ended_at - p_answered_at)));
-        v_billable_seconds := least(v_seconds, v_talk_seconds);
-        PERFORM parts_settle(p_tenant_id, p_dial_out_id, v_billable_seconds, p_ended_at);
+        v_parts := parts_of(p_tenant_id, p_dial_out_id, v_requested_at);
+        v_seconds := parts_walk(
+            v_parts,
+            p_answered_at,
+            least(
+                greatest(1, ceil(extract(EPOCH FROM p_ended_at - p_answered_at))), v_talk_seconds
+            )::integer
+        );
+        SELECT sum(s) INTO v_billable_seconds FROM unnest(v_seconds) AS s;
+        PERFORM parts_settle(
+            p_tenant_id, p_dial_out_id, v_requested_at, v_parts, v_seconds, p_ended_at
+        );
         UPDATE dial_out AS d
         SET
             state = 'ended',
@@ -65,14 +79,19 @@ BEGIN
             hangup_cause = p_hangup_cause,
             billable_seconds = v_billable_seconds,
             overrun_seconds = greatest(
-                0, floor(extract(EPOCH FROM p_ended_at - p_answered_at)) - v_talk_seconds
+                0, floor(extract(EPOCH FROM p_ended_at - p_answered_at)) - v_billable_seconds
             ),
             evidence = p_evidence
-        WHERE d.tenant_id = p_tenant_id AND d.dial_out_id = p_dial_out_id;
+        WHERE
+            d.tenant_id = p_tenant_id AND d.dial_out_id = p_dial_out_id
+            AND d.requested_at = v_requested_at;
+        PERFORM limits_leave(p_tenant_id, p_dial_out_id, v_requested_at);
     END IF;
     SELECT r.* INTO record
     FROM dial_out_record AS r
-    WHERE r.tenant_id = p_tenant_id AND r.dial_out_id = p_dial_out_id;
+    WHERE
+        r.tenant_id = p_tenant_id AND r.dial_out_id = p_dial_out_id
+        AND r.requested_at = v_requested_at;
     RETURN NEXT;
 END
 $$;

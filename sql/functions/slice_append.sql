@@ -1,17 +1,18 @@
--- slice_append(tenant_id, dial_out_id, slice, parts, rate, at)
+-- slice_append(tenant_id, dial_out_id, filed_at, slice, funding, at)
 --
--- Sets one slice of a call aside, by the parts that fund() has proposed, each with its
--- entry in the journal and a copy of the rate that it will be settled at. A source that is
--- not capped is first granted what it lacks, so that what it has always adds up.
+-- Sets one slice of a call aside as fund() has proposed: its parts, each with a copy of the
+-- rate that it will be settled at, and an entry in the journal for what each draws on a
+-- source. A source that is not capped is first granted what it lacks, so that what it has
+-- always adds up.
 --
--- Retries: none of its own; a step of reserve.
--- Locks:   the sources, which fund() has locked before.
+-- Retries: none of its own; a step of reserve and extend.
+-- Locks:   the sources, which fund() has locked before; then the chain.
 CREATE OR REPLACE FUNCTION dialout.slice_append(
     p_tenant_id uuid,
     p_dial_out_id uuid,
-    p_slice smallint,
-    p_parts part_proposal[],
-    p_rate rate_terms,
+    p_filed_at timestamptz,
+    p_slice integer,
+    p_funding funding,
     p_at timestamptz
 )
 RETURNS void
@@ -19,39 +20,34 @@ LANGUAGE plpgsql
 SET search_path TO dialout, pg_temp
 AS $$
 DECLARE
-    v_part record;
+    v_draw record;
 BEGIN
-    INSERT INTO reservation (tenant_id, dial_out_id, slice, seconds, at)
-    SELECT p_tenant_id, p_dial_out_id, p_slice, sum(p.seconds), p_at
-    FROM unnest(p_parts) AS p;
-
-    INSERT INTO reservation_part (
-        tenant_id, dial_out_id, slice, part, source_id, seconds, micros, rate
+    INSERT INTO part (
+        tenant_id, dial_out_id, filed_at, slice, part, kind, benefit_id, source_id, seconds,
+        micros, rate, from_at, to_at, at
     )
     SELECT
-        p_tenant_id, p_dial_out_id, p_slice, p.part, p.source_id, p.seconds, p.micros,
-        CASE s.unit WHEN 'micros' THEN p_rate END
-    FROM unnest(p_parts) AS p
-    INNER JOIN source AS s ON p.source_id = s.source_id AND s.tenant_id = p_tenant_id;
+        p_tenant_id, p_dial_out_id, p_filed_at, p_slice, p.part, p.kind, p.benefit_id,
+        p.source_id, p.seconds, p.micros, p.rate, p.from_at, p.to_at, p_at
+    FROM unnest(p_funding.parts) AS p;
 
-    FOR v_part IN
-        SELECT
-            p.*,
-            NOT s.capped AND p.amount > s.free AS lacks,
-            p.amount - s.free AS lacking
-        FROM unnest(p_parts) AS p
-        INNER JOIN source AS s ON p.source_id = s.source_id AND s.tenant_id = p_tenant_id
-        ORDER BY p.part
+    FOR v_draw IN
+        SELECT d.*, NOT s.capped AND d.amount > s.free AS lacks, d.amount - s.free AS lacking
+        FROM unnest(p_funding.draws) WITH ORDINALITY AS d (part, source_id, amount, place)
+        INNER JOIN source AS s ON d.source_id = s.source_id AND s.tenant_id = p_tenant_id
+        ORDER BY d.place
     LOOP
-        IF v_part.lacks THEN
+        IF v_draw.lacks THEN
             PERFORM entry_append(
-                p_tenant_id, v_part.source_id, 'grant', p_at, p_granted_delta => v_part.lacking
+                p_tenant_id, v_draw.source_id, 'grant', p_filed_at, p_at,
+                p_granted_delta => v_draw.lacking
             );
         END IF;
         PERFORM entry_append(
-            p_tenant_id, v_part.source_id, 'reserve', p_at,
-            p_reserved_delta => v_part.amount,
-            p_dial_out_id => p_dial_out_id, p_slice => p_slice, p_part => v_part.part
+            p_tenant_id, v_draw.source_id, 'reserve', p_filed_at, p_at,
+            p_reserved_delta => v_draw.amount,
+            p_dial_out_id => p_dial_out_id,
+            p_slice => p_slice::smallint, p_part => v_draw.part
         );
     END LOOP;
 END

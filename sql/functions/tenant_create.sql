@@ -1,8 +1,8 @@
--- tenant_create(tenant_id, name, time_zone, currency, rate_deck_id) -> outcome
+-- tenant_create(tenant_id, name, time_zone, anchor_day, currency, rate_deck_id) -> outcome
 --
--- Makes a tenant known, with the default of every choice. Its time zone decides where its
--- months begin, and its currency what its credits are; neither can change later, because
--- balances rest on them.
+-- Makes a tenant known, with the default of every choice and the limits of a new tenant. Its
+-- time zone and its anchor day decide where its months begin, and its currency what its
+-- credits are; none can change later, because balances rest on them.
 --
 -- Outcomes. The first that applies is returned; all but `created` write nothing.
 --   exists                       this tenant is known, on these terms
@@ -13,9 +13,14 @@
 --   created                      the tenant is known now
 --
 -- Retries: safe. tenant_id is the idempotency key.
--- Raises:  23514 if the name or the currency has no possible form.
+-- Raises:  23514 if the name, the anchor day or the currency has no possible form.
 CREATE OR REPLACE FUNCTION dialout.tenant_create(
-    p_tenant_id uuid, p_name text, p_time_zone text, p_currency text, p_rate_deck_id integer
+    p_tenant_id uuid,
+    p_name text,
+    p_time_zone text,
+    p_anchor_day integer,
+    p_currency text,
+    p_rate_deck_id integer
 )
 RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER
@@ -36,17 +41,23 @@ BEGIN
         IF v_deck_currency <> p_currency THEN
             RETURN 'rate_deck_currency_differs';
         END IF;
-        INSERT INTO tenant (tenant_id, name, time_zone, currency, rate_deck_id)
-        VALUES (p_tenant_id, p_name, p_time_zone, p_currency, p_rate_deck_id)
+        INSERT INTO tenant (tenant_id, name, time_zone, anchor_day, currency, rate_deck_id)
+        VALUES (p_tenant_id, p_name, p_time_zone, p_anchor_day, p_currency, p_rate_deck_id)
         ON CONFLICT DO NOTHING;
         IF found THEN
             INSERT INTO tenant_policy (tenant_id) VALUES (p_tenant_id);
+            -- Those of gateway/core/limits.py; a test compares them.
+            INSERT INTO call_limit (tenant_id, scope, subject, kind, most, mode)
+            VALUES
+                (p_tenant_id, 'organizer', '', 'concurrent_calls', 250, 'refuse'),
+                (p_tenant_id, 'organizer', '', 'callees_a_day', 250, 'observe');
             RETURN 'created';
         END IF;
     END IF;
     SELECT t.* INTO STRICT v_tenant FROM tenant AS t WHERE t.tenant_id = p_tenant_id;
     IF v_tenant.name = p_name
         AND v_tenant.time_zone = p_time_zone
+        AND v_tenant.anchor_day = p_anchor_day
         AND v_tenant.currency = p_currency
         AND v_tenant.rate_deck_id IS NOT DISTINCT FROM p_rate_deck_id
     THEN

@@ -14,7 +14,7 @@
 --   voided            everything is given back
 --
 -- Retries: safe. The second one gets `exists`.
--- Locks:   the dial-out, then its sources in the order of their ids.
+-- Locks:   the dial-out, then its sources in the order of their ids, then the chain.
 CREATE OR REPLACE FUNCTION dialout.void(
     p_tenant_id uuid,
     p_dial_out_id uuid,
@@ -31,10 +31,13 @@ AS $$
 DECLARE
     v_state text;
     v_expires_at timestamptz;
+    v_requested_at timestamptz := requested_at_of(p_tenant_id, p_dial_out_id);
 BEGIN
     SELECT d.state, d.expires_at INTO v_state, v_expires_at
     FROM dial_out AS d
-    WHERE d.tenant_id = p_tenant_id AND d.dial_out_id = p_dial_out_id
+    WHERE
+        d.tenant_id = p_tenant_id AND d.dial_out_id = p_dial_out_id
+        AND d.requested_at = v_requested_at
     FOR NO KEY UPDATE;
     outcome := CASE
         WHEN v_state IS null THEN 'unknown_dial_out'
@@ -47,7 +50,7 @@ BEGIN
     IF outcome = 'voided' THEN
         -- From here on the voiding must succeed.
         PERFORM parts_void(
-            p_tenant_id, p_dial_out_id, p_at,
+            p_tenant_id, p_dial_out_id, v_requested_at, p_at,
             CASE WHEN v_state = 'reserved' AND v_expires_at <= p_at THEN 'expire' ELSE 'void' END
         );
         UPDATE dial_out AS d
@@ -59,11 +62,16 @@ BEGIN
             billable_seconds = 0,
             overrun_seconds = 0,
             evidence = p_evidence
-        WHERE d.tenant_id = p_tenant_id AND d.dial_out_id = p_dial_out_id;
+        WHERE
+            d.tenant_id = p_tenant_id AND d.dial_out_id = p_dial_out_id
+            AND d.requested_at = v_requested_at;
+        PERFORM limits_leave(p_tenant_id, p_dial_out_id, v_requested_at);
     END IF;
     SELECT r.* INTO record
     FROM dial_out_record AS r
-    WHERE r.tenant_id = p_tenant_id AND r.dial_out_id = p_dial_out_id;
+    WHERE
+        r.tenant_id = p_tenant_id AND r.dial_out_id = p_dial_out_id
+        AND r.requested_at = v_requested_at;
     RETURN NEXT;
 END
 $$;

@@ -1,7 +1,7 @@
 -- One row a dial-out: the request, the decision, what became of it, and who paid.
 --
 -- Parts, sources and explanation are JSON text, so that a client needs to know no composite
--- type. A call of a version that had no limit of its own is cut when its funds end.
+-- type. What a source gave at one price is one part, whatever the slices.
 CREATE OR REPLACE VIEW dialout.dial_out_record AS
 SELECT
     d.tenant_id,
@@ -23,7 +23,9 @@ SELECT
     d.seen_at,
     d.ended_at,
     d.talk_seconds,
-    coalesce(d.limit_seconds, d.talk_seconds) AS limit_seconds,
+    d.limit_seconds,
+    d.talk_seconds_max,
+    d.slices,
     d.ring_seconds,
     d.caller_id,
     d.gate_uniqueid,
@@ -46,11 +48,37 @@ SELECT
                         'billed_seconds', p.billed_seconds,
                         'billed_micros', p.billed_micros,
                         'currency', p.currency
-                    ) ORDER BY p.slice, p.part
+                    ) ORDER BY p.place
                 ),
                 '[]'
             )::text
-        FROM dialout.funding_part AS p
-        WHERE p.tenant_id = d.tenant_id AND p.dial_out_id = d.dial_out_id
-    ) AS parts
+        FROM (
+            SELECT
+                f.kind AS source,
+                f.benefit_id,
+                (f.rate).currency AS currency,
+                sum(f.seconds) AS seconds,
+                sum(f.micros) AS micros,
+                CASE d.state WHEN 'ended' THEN coalesce(sum(b.seconds), 0) END AS billed_seconds,
+                CASE d.state WHEN 'ended' THEN coalesce(sum(b.micros), 0) END AS billed_micros,
+                min((f.slice, f.part)) AS place
+            FROM dialout.part AS f
+            LEFT JOIN dialout.charge AS b
+                ON
+                    b.tenant_id = d.tenant_id
+                    AND b.dial_out_id = d.dial_out_id
+                    AND b.filed_at = d.requested_at
+                    AND f.slice = b.slice
+                    AND f.part = b.part
+            WHERE
+                f.tenant_id = d.tenant_id AND f.dial_out_id = d.dial_out_id
+                AND f.filed_at = d.requested_at
+            GROUP BY f.kind, f.benefit_id, f.source_id, f.rate
+        ) AS p
+    ) AS parts,
+    (
+        SELECT c.reason
+        FROM dialout.dropped_call AS c
+        WHERE c.tenant_id = d.tenant_id AND c.dial_out_id = d.dial_out_id
+    ) AS dropped
 FROM dialout.dial_out AS d;

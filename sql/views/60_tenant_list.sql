@@ -5,6 +5,7 @@ SELECT
     t.name,
     t.suspended,
     t.time_zone,
+    t.anchor_day,
     t.currency,
     d.name AS rate_deck
 FROM dialout.tenant AS t

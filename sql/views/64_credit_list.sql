@@ -1,11 +1,12 @@
--- The funds that tenants bought. What is left of them is in `balance`.
+-- The funds that tenants bought, when they lapse, and what is left of each.
 CREATE OR REPLACE VIEW dialout.credit_list AS
 SELECT
-    e.tenant_id,
-    e.grant_id,
-    e.granted_delta AS micros,
+    g.tenant_id,
+    g.grant_id,
+    g.micros,
     s.currency,
-    e.at
-FROM dialout.entry AS e
-INNER JOIN dialout.source AS s ON e.tenant_id = s.tenant_id AND e.source_id = s.source_id
-WHERE e.grant_id IS NOT null;
+    g.at,
+    nullif(s.valid_to, 'infinity') AS valid_to,
+    s.free
+FROM dialout.credit_grant AS g
+INNER JOIN dialout.source AS s ON g.tenant_id = s.tenant_id AND g.source_id = s.source_id;

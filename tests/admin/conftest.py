@@ -27,9 +27,10 @@ from gateway.dialer import Dialer
 from gateway.explainer import Explainer
 from gateway.inquiry import Inquiry
 from gateway.lab.postgres import Postgres
-from gateway.ledger import Ledger, Provisioning
+from gateway.ledger import Ledger, Provisioning, Reports
 from gateway.settings import AdminSettings
 from gateway.settlement import Settlement
+from gateway.slices import Slices
 from tests.ledger.conftest import dsn, owner, server, server_directory, settings
 
 __all__ = ["dsn", "owner", "server", "server_directory"]
@@ -39,6 +40,7 @@ ADMIN_TOKEN = "the-token-of-those-who-provision"
 TERMS = Terms(
     talk_seconds_max=Seconds(3600),
     talk_seconds_min=Seconds(60),
+    slice_seconds=Seconds(14_400),
     ring_seconds=Seconds(45),
     caller_id=E164("+442079460999"),
 )
@@ -124,6 +126,7 @@ def api_of(gateway: db.Pool, administration: Administration | None) -> Iterator[
             ledger=ledger,
             admission=Admission(ledger=ledger, inquiry=inquiry, terms=TERMS),
             settlement=settlement,
+            slices=Slices(ami=ami, ledger=ledger, now=_now, warnings=(), ahead_seconds=30),
             now=_now,
         ),
         ledger=ledger,
@@ -152,7 +155,12 @@ async def admin_pool(ways: Logins) -> AsyncIterator[db.Pool]:
 def api(gateway_pool: db.Pool, admin_pool: db.Pool) -> Iterator[FastAPI]:
     """The API with provisioning."""
     provisioning = Provisioning(admin_pool, call_seconds_max=20.0)
-    with api_of(gateway_pool, Administration(provisioning=provisioning, token=ADMIN_TOKEN)) as app:
+    administration = Administration(
+        provisioning=provisioning,
+        reports=Reports(admin_pool, call_seconds_max=20.0),
+        token=ADMIN_TOKEN,
+    )
+    with api_of(gateway_pool, administration) as app:
         yield app
 
 

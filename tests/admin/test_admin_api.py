@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -11,7 +12,7 @@ from fastapi import FastAPI
 
 from gateway import db
 from gateway.api.admin import SHEET_BYTES_MAX, Administration
-from gateway.ledger import Ledger, Provisioning
+from gateway.ledger import Ledger, Provisioning, Reports
 from gateway.settings import AdminSettings
 from tests.admin.conftest import ADMIN_TOKEN, CALLS_TOKEN, api_of, client
 
@@ -448,7 +449,9 @@ async def test_a_ledger_that_is_away_is_503(gateway_pool: db.Pool) -> None:
     nowhere = AdminSettings.model_validate({"dsn": "postgresql:///absent?host=/nowhere"})
     async with db.pool(nowhere.database()) as pool:
         administration = Administration(
-            provisioning=Provisioning(pool, call_seconds_max=1.0), token=ADMIN_TOKEN
+            provisioning=Provisioning(pool, call_seconds_max=1.0),
+            reports=Reports(pool, call_seconds_max=1.0),
+            token=ADMIN_TOKEN,
         )
         with api_of(gateway_pool, administration) as app:
             async with client(app, ADMIN_TOKEN) as admin:
@@ -500,3 +503,36 @@ async def test_the_description_names_every_answer(api: FastAPI) -> None:
                 assert operation["description"]
     organizer_body = document["components"]["schemas"]["OrganizerForm"]
     assert set(organizer_body["required"]) == {"organizer_id", "region", "dial_out_permission"}
+
+
+async def test_a_deck_is_put_and_looked_into(admin: httpx.AsyncClient) -> None:
+    """With a start, hours and a time zone; what is at odds with the numbering plans is told."""
+    at = "/v1/admin/rate-decks/night"
+    head = "prefix,price,initial_increment,increment,regions,days,from,to\n"
+    sheet = head + "44,0.02,60,60,,,,\n44,0.01,60,60,,mon-fri,20:00,24:00\n1876,1,1,1,US,,,\n"
+    start = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    params = {"currency": "USD", "time_zone": "Europe/London"}
+
+    put = await admin.put(at, params=params, content=sheet, headers=CSV)
+    ahead = await admin.put(
+        at, params=params | {"starts_at": start}, content=head + "44,1,1,1,,,,\n", headers=CSV
+    )
+    faulty = await admin.put(at, params=params, content=head + "44,1,1,1,,mon,,\n", headers=CSV)
+
+    assert (put.status_code, put.json()["prefixes"], put.json()["more_clashes"]) == (201, 3, 0)
+    assert put.json()["clashes"] == [
+        {"line": 4, "prefix": "1876", "name": None, "named": ["US"], "reached": ["JM"]}
+    ]
+    assert (ahead.status_code, ahead.json()["outcome"]) == (201, "scheduled")
+    assert [fault["line"] for fault in faulty.json()["faults"]] == [2]
+    found = await items(admin, f"{at}/rates", prefix="44", limit=1)
+    assert [(each["slot"], each["hours"]) for each in found] == [(0, None)]
+    page = (await admin.get(f"{at}/rates", params={"limit": 2})).json()
+    rest = (await admin.get(f"{at}/rates", params={"after": page["after"]})).json()
+    prefixes = [each["prefix"] for each in (*page["items"], *rest["items"])]
+    assert (prefixes, rest["after"]) == (["1876", "44", "44"], None)
+    assert rest["items"][0]["hours"] == "mon-fri 20:00-24:00"
+    later = (await admin.get(f"{at}/rates", params={"at": start})).json()["items"]
+    assert [each["price_micros"] for each in later] == [1_000_000]
+    assert (await admin.get("/v1/admin/rate-decks/absent/rates")).status_code == 404
+    assert (await admin.get(f"{at}/rates?after=x")).json()["reason"] == "invalid_after"

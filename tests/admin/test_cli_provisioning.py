@@ -5,6 +5,7 @@ import json
 import re
 import shlex
 from dataclasses import fields
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -498,6 +499,79 @@ def test_a_deck_is_put_in_place_whole(commands: Commands) -> None:
     assert (second["outcome"], commands.done("deck", "list")[0]["rates"]) == ("put", 1)
     other = ("deck", "import", "-", "--name", "std", "--currency", "EUR")
     assert commands.refused(*other, sheet=DECK + "44,1,,1,1,\n") == "exists_with_different_currency"
+
+
+def test_a_deck_of_tomorrow_is_loaded_today(commands: Commands) -> None:
+    """It is told as what it is; today's stays, and what was in force is never changed."""
+    put = ("deck", "import", "-", "--name", "std", "--currency", "USD")
+    now = datetime.now(UTC)
+    tomorrow = (now + timedelta(days=1)).isoformat()
+    dearer = DECK + "44,0.02,,60,60,\n"
+    commands.done(*put, sheet=DECK + "44,0.01,,60,60,\n")
+
+    ahead = [commands.done(*put, "--from", tomorrow, sheet=dearer)["outcome"] for _ in range(2)]
+
+    assert ahead == ["scheduled", "exists"]
+    [deck] = commands.done("deck", "list")
+    assert [each["rates"] for each in deck["ahead"]] == [1]
+    assert "1 from " in commands.run("deck", "list").stdout
+    [held], [later] = (commands.done("deck", "show", "std", *at) for at in ((), ("--at", tomorrow)))
+    assert (held["price_micros"], later["price_micros"]) == (10_000, 20_000)
+    assert held["ends_at"] == later["starts_at"]
+    yesterday = (now - timedelta(days=1)).isoformat()
+    early = commands.refused(*put, "--from", yesterday, sheet=dearer)
+    assert early == "starts_too_early"
+    assert "must be a time like" in commands.fault(*put, "--from", "tomorrow", sheet=dearer)
+    zone = (*put, "--time-zone", "Europe/Atlantis")
+    assert commands.refused(*zone, sheet=dearer) == "unknown_time_zone"
+
+
+def test_a_deck_has_hours(commands: Commands) -> None:
+    """By the clock of its own zone; they are shown beside the price at any time."""
+    sheet = (
+        "prefix,name,price,initial_increment,increment,days,from,to\n"
+        "44,United Kingdom,0.02,60,60,,,\n"
+        '44,United Kingdom,0.01,60,60,"sat,sun",18:00,08:00\n'
+        "45,Denmark,0.03,60,60,,,\n"
+    )
+    put = ("deck", "import", "-", "--name", "std", "--currency", "USD")
+
+    made = commands.done(*put, "--time-zone", "Europe/London", sheet=sheet)
+
+    assert (made["outcome"], made["prefixes"], made["clashes"]) == ("put", 3, [])
+    british = commands.done("deck", "show", "std", "--prefix", "44")
+    nights = "mon 00:00-08:00, sat 18:00-24:00, sun 00:00-08:00 18:00-24:00"
+    assert [(each["slot"], each["hours"], each["time_zone"]) for each in british] == [
+        (0, None, "Europe/London"),
+        (1, nights, "Europe/London"),
+    ]
+    first = commands.run("deck", "show", "std", "--limit", "2")
+    assert "There may be more: --after 44/1" in first.stderr
+    [rest] = commands.done("deck", "show", "std", "--after", "44/1")
+    assert rest["name"] == "Denmark"
+    assert commands.refused("deck", "show", "absent") == "absent"
+    assert "--after" in commands.fault("deck", "show", "std", "--after", "x")
+    assert "prefix" in commands.fault("deck", "show", "std", "--prefix", "+44")
+
+
+def test_clashes_with_the_numbering_plans_are_told(commands: Commands) -> None:
+    """In a table beside the answer, and in it for machines; the deck is loaded all the same."""
+    put = ("deck", "import", "-", "--name", "std", "--currency", "USD")
+    sheet = (
+        "prefix,name,price,initial_increment,increment,regions\n"
+        "44,United Kingdom,1,1,1,\n1876,Jamaica,1,1,1,US\n254,Norway,1,1,1,\n"
+    )
+
+    machine = commands.done(*put, sheet=sheet)
+    person = commands.run(*put, sheet=sheet)
+
+    assert machine["outcome"] == "put"
+    assert [(each["line"], each["named"], each["reached"]) for each in machine["clashes"]] == [
+        (3, ["US"], ["JM"]),
+        (4, ["NO"], ["KE"]),
+    ]
+    assert person.stdout.startswith("exists: ")
+    assert "2 lines are at odds with the numbering plans." in person.stderr
 
 
 def test_the_list_of_faults_has_an_end(commands: Commands, acme: str) -> None:

@@ -23,6 +23,7 @@ from gateway.core.facts import (
     TenantFacts,
     known,
 )
+from gateway.core.limits import Limit, LimitKind, LimitMode, LimitScope
 from gateway.core.rating import Micros, Rate, Seconds
 from gateway.core.reasons import Reason
 
@@ -81,7 +82,24 @@ organizers = st.builds(
     permission=st.sampled_from([DialOutPermission.ANY, *DialOutPermission]),
     licences=st.frozensets(st.sampled_from(Sku)),
     dial_out_disabled=st.sampled_from([False, False, False, False, True]),
+    blocked=st.sampled_from([False, False, False, False, True]),
 )
+
+
+@st.composite
+def limit(draw: st.DrawFn) -> Limit:
+    """Return a limit that there can be; mostly one that is not reached."""
+    kind = draw(st.sampled_from(LimitKind))
+    return Limit(
+        kind=kind,
+        scope=draw(st.sampled_from(kind.scopes)),
+        mode=draw(st.sampled_from(kind.modes)),
+        most=draw(st.sampled_from([10, 10, 10, 2**62])),
+        used=draw(st.integers(0, 11)),
+    )
+
+
+limits = st.lists(limit(), max_size=4, unique_by=lambda each: (each.kind, each.scope)).map(tuple)
 
 meetings = st.builds(
     MeetingFacts,
@@ -133,6 +151,9 @@ def destinations(draw: st.DrawFn, number: Destination) -> DestinationFacts:
         rate_regions=draw(st.sampled_from([elsewhere | {number.region}, elsewhere])),
         rate_is_exact=draw(st.booleans()),
         trunk_serves=draw(st.booleans()),
+        called_today=draw(
+            st.frozensets(st.sampled_from([LimitScope.TENANT, LimitScope.ORGANIZER]))
+        ),
     )
 
 
@@ -146,6 +167,7 @@ def of_a_number(draw: st.DrawFn) -> Facts:
         meeting=draw(meetings),
         number=number,
         destination=draw(destinations(number)),
+        limits=draw(limits),
     )
 
 
@@ -173,8 +195,10 @@ def past_every_rule(draw: st.DrawFn) -> Facts:
             permission=DialOutPermission.ANY,
             licences=organizer.licences | {conferencing} | more,
             dial_out_disabled=False,
+            blocked=False,
         ),
         meeting=replace(known(subject.meeting), permission=MeetingPermission.EVERYONE),
+        limits=tuple(replace(each, mode=LimitMode.OBSERVE) for each in subject.limits),
         destination=replace(
             known(subject.destination),
             zones=frozenset({ZONE_A}),

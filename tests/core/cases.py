@@ -28,6 +28,7 @@ from gateway.core.facts import (
     SourceKind,
     TenantFacts,
 )
+from gateway.core.limits import DEFAULT_LIMITS, Limit, LimitKind, LimitScope
 from gateway.core.rating import Micros, Rate, Seconds
 
 REFERENCE = Path(__file__).parents[2] / "sql" / "reference"
@@ -71,7 +72,8 @@ class Case:
 
     ``organizer`` is the usage location, None for an organizer that the tenant does not have.
     ``asker_region`` is None for an asker whose country is not known; ``meeting`` for a meeting
-    without a permission of its own.
+    without a permission of its own. ``limits`` are in force beside those of a new tenant;
+    ``called_today`` says who has called this very number today.
     """
 
     at: datetime
@@ -89,6 +91,9 @@ class Case:
     meeting: MeetingPermission | None = None
     deck: tuple[DeckRow, ...] = ()
     listed: Listed = Listed()
+    blocked: bool = False
+    limits: tuple[Limit, ...] = ()
+    called_today: frozenset[LimitScope] = frozenset()
 
 
 def facts(case: Case) -> Facts:
@@ -115,10 +120,28 @@ def facts(case: Case) -> Facts:
                 row["region"] == case.organizer and row["kind"] == "dial_out_disabled"
                 for row in in_force("restrictions", case.at)
             ),
+            blocked=case.blocked,
         ),
         meeting=_meeting(case, reading_region),
         number=number,
         destination=None if isinstance(number, NumberRefusal) else _destination(case, number),
+        limits=_limits(case),
+    )
+
+
+def _limits(case: Case) -> tuple[Limit, ...]:
+    """Return the limits in the order in which they are asked: those of a new tenant, too."""
+    default = tuple(
+        Limit(kind=each.kind, scope=LimitScope.ORGANIZER, mode=each.mode, most=each.most, used=0)
+        for each in DEFAULT_LIMITS
+        if each.most is not None
+    )
+    limits = {(each.kind, each.scope): each for each in default + case.limits}
+    return tuple(
+        limits[kind, scope]
+        for kind in LimitKind
+        for scope in kind.scopes
+        if (kind, scope) in limits
     )
 
 
@@ -168,6 +191,7 @@ def _destination(case: Case, number: Destination) -> DestinationFacts:
         rate_regions=named or (reach.regions if reach else frozenset()),
         rate_is_exact=reach.is_exact if reach else False,
         trunk_serves=number.region in TRUNK_TOLL_FREE,
+        called_today=case.called_today,
     )
 
 

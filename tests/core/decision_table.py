@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from gateway.core.choices import Choices, MeetingPermission, read_choices
 from gateway.core.e164 import Region
 from gateway.core.facts import AskerRole, Callee, DialOutPermission, Sku, SourceKind
+from gateway.core.limits import Limit, LimitKind, LimitMode, LimitScope
 from gateway.core.policy import Allow, Decision, Deny
 from gateway.core.reasons import Reason
 from gateway.core.waterfall import CREDITS, Source
@@ -16,6 +18,8 @@ from tests.core.cases import BEGINNING, END, Case, DeckRow, Licence, Listed, ins
 
 TABLE = Path(__file__).with_name("decisions.txt")
 
+_LIMIT = re.compile(r"(?:(tenant|organizer|meeting)\.)?([a-z_]+)=([0-9]+)/([0-9]+)(?::([a-z]+))?")
+_WORDS_OF_LIMITS = {"blocked", "called"}
 _TENANTS = {"-", "credits", "suspended", "unknown"}
 _LISTS = {"operator", "tenant", "exempt"}
 _CALLEES = {"self": Callee.SELF, "other": Callee.THIRD_PARTY}
@@ -91,6 +95,33 @@ def _case(cell: dict[str, str]) -> Case:
         meeting=MeetingPermission(meeting) if meeting else None,
         deck=tuple(map(_deck_row, _words(cell["deck"]))),
         listed=_listed(_words(cell["lists"])),
+        **_limits(_words(cell.get("limits", "-"))),
+    )
+
+
+def _limits(words: list[str]) -> dict[str, Any]:
+    """Return what the column of limits says, by the fields of a case."""
+    plain = {word for word in words if "=" not in word}
+    assert plain <= _WORDS_OF_LIMITS, plain
+    limits = tuple(_limit(word) for word in words if "=" in word)
+    called = frozenset({LimitScope.TENANT, LimitScope.ORGANIZER}) if "called" in plain else ()
+    return {
+        "blocked": "blocked" in plain,
+        "limits": limits,
+        "called_today": frozenset(called),
+    }
+
+
+def _limit(word: str) -> Limit:
+    match = _LIMIT.fullmatch(word)
+    assert match, word
+    scope, kind, used, most, mode = match.groups()
+    return Limit(
+        kind=LimitKind(kind),
+        scope=LimitScope(scope) if scope else LimitKind(kind).scopes[0],
+        mode=LimitMode(mode or "refuse"),
+        most=int(most),
+        used=int(used),
     )
 
 

@@ -7,10 +7,10 @@ from gateway.core.e164 import (
     Destination,
     NumberKind,
     NumberRefusal,
-    PrefixReach,
     Region,
     prefix_reach,
     read_number,
+    regions_reached,
 )
 from gateway.core.reasons import Reason
 
@@ -254,9 +254,31 @@ def test_a_number_in_no_given_range_is_told_apart(typed: str, e164: str, country
 )
 def test_what_a_prefix_of_a_deck_stands_for(prefix: str, regions: str, is_exact: bool) -> None:
     """A deck that means one country must not price another; and a premium price must be exact."""
-    reach = PrefixReach(regions=frozenset(map(Region, regions.split())), is_exact=is_exact)
+    reach = prefix_reach(prefix)
 
-    assert prefix_reach(prefix) == reach
+    assert (reach.regions, reach.is_exact) == (frozenset(regions.split()), is_exact)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "reached"),
+    [
+        ("7", "RU KZ"),
+        ("77", "KZ"),
+        ("44", "GB GG JE IM"),
+        ("447700", "GB JE"),
+        ("1876", "JM"),
+        ("1787", "PR"),
+        ("8816", "001"),
+        ("45123", ""),
+        ("999", ""),
+    ],
+)
+def test_whose_numbers_begin_with_a_prefix(prefix: str, reached: str) -> None:
+    """Not only the country that it is meant for: a deck may rightly name any of these."""
+    found = regions_reached(prefix)
+
+    assert found == frozenset(reached.split())
+    assert prefix_reach(prefix).regions <= found
 
 
 @pytest.mark.parametrize("region", sorted(phonenumbers.SUPPORTED_REGIONS))

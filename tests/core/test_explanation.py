@@ -10,6 +10,7 @@ import pytest
 from gateway.core.e164 import Region
 from gateway.core.explanation import FORMAT, Explanation, explain
 from gateway.core.facts import AskerRole, DialOutPermission, Sku, SourceKind
+from gateway.core.limits import LimitKind
 from gateway.core.policy import RULES, Allow, Deny, Rule
 from gateway.core.reasons import REASON_TEXTS, Reason
 from gateway.core.waterfall import CREDITS, Lack, Look, Source
@@ -184,6 +185,8 @@ def test_a_fact_that_a_rule_names_is_there(path: str) -> None:
 def has(plain: Any, path: str) -> bool:
     """Return whether plain facts have something at a path, be it nothing."""
     first, _, rest = path.partition(".")
+    if isinstance(plain, list):
+        return first in set(LimitKind)
     return isinstance(plain, dict) and first in plain and (not rest or has(plain[first], rest))
 
 

@@ -93,6 +93,15 @@ def test_every_rule_alone_decides_a_row() -> None:
         ("audio_conferencing", "location"),
         ("location", "organizer_permission"),
         ("organizer_permission", "meeting_permission"),
+        ("organizer_unblocked", "number_allocated"),
+        ("meeting_permission", "limit_concurrent_calls"),
+        ("limit_concurrent_calls", "limit_calls_a_minute"),
+        ("limit_calls_a_minute", "limit_callees_a_day"),
+        ("limit_callees_a_day", "limit_price"),
+        ("limit_price", "limit_spend_a_day"),
+        ("limit_spend_a_day", "limit_meeting_time"),
+        ("limit_meeting_time", "limit_meeting_spend"),
+        ("limit_meeting_time", "limit_fair_use"),
     ],
 )
 def test_the_table_shows_which_of_two_rules_is_asked_first(first: str, second: str) -> None:

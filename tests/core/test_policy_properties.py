@@ -31,7 +31,8 @@ from gateway.core.facts import (
     TenantFacts,
     known,
 )
-from gateway.core.policy import RULES, Allow, decide
+from gateway.core.limits import LimitKind, LimitMode
+from gateway.core.policy import RULES, Allow, Deny, blocking, decide, observed
 from gateway.core.rating import Micros, Rate, Seconds
 from gateway.core.reasons import REASON_TEXTS, Reason
 from gateway.core.waterfall import CREDITS
@@ -45,6 +46,7 @@ AT = datetime(2020, 8, 15, 12, 0, 0, 1, tzinfo=UTC)
 INSTANTS = st.datetimes(min_value=datetime(2017, 1, 1), timezones=st.timezones())  # noqa: DTZ001
 
 WATERFALL = [SourceKind.PROMOTION, SourceKind.ADDON, SourceKind.POOL, SourceKind.CREDITS]
+NOTICE = LimitKind.FAIR_USE_NOTICE
 NOBODY_PAYS = {
     Reason.NOT_COVERED,
     Reason.CREDITS_NOT_SET_UP,
@@ -79,6 +81,46 @@ def test_credits_alone_pay_for_what_is_no_ordinary_number(subject: Facts) -> Non
 
     if isinstance(decision, Allow) and subject.dialled.kind not in ORDINARY_KINDS:
         assert decision.sources == (CREDITS,)
+
+
+@deterministic
+@given(arbitrary.anything)
+def test_a_limit_less_never_turns_a_yes_into_a_no(subject: Facts) -> None:
+    """Nor gives it another payer, nor another reason to what something else refuses."""
+    before = decide(subject)
+    refuses_by_limit = isinstance(before, Deny) and before.reason in {
+        kind.reason for kind in LimitKind if kind is not NOTICE
+    }
+
+    for gone in subject.limits:
+        after = decide(
+            replace(subject, limits=tuple(each for each in subject.limits if each is not gone))
+        )
+        assert refuses_by_limit or after == before
+
+
+@deterministic
+@given(arbitrary.of_a_number())
+def test_limits_that_only_observe_decide_nothing(subject: Facts) -> None:
+    """But each one that would have refused is told, and none of them blocks anybody."""
+    refusing = replace(
+        subject,
+        limits=tuple(
+            each if each.kind is NOTICE else replace(each, mode=LimitMode.REFUSE)
+            for each in subject.limits
+        ),
+    )
+    observing = replace(
+        subject, limits=tuple(replace(each, mode=LimitMode.OBSERVE) for each in subject.limits)
+    )
+
+    assert decide(observing) == decide(replace(subject, limits=()))
+    for rule, reason in told(refusing).rules.items():
+        if rule.startswith("limit_") and reason:
+            assert reason in {
+                each.kind.reason for each in observed(observing) if each.kind is not NOTICE
+            }
+            assert not blocking(observing, reason)
 
 
 def could_pay(benefit: Benefit, subject: Facts) -> bool:
@@ -245,6 +287,16 @@ def unlist(name: str) -> Change:
     )(old)
 
 
+def raise_limit(kind: LimitKind) -> Change:
+    """Raise a limit beyond everything."""
+    return lambda old: replace(
+        old,
+        limits=tuple(
+            replace(each, most=2**62) if each.kind is kind else each for each in old.limits
+        ),
+    )
+
+
 def price(old: Facts) -> Facts:
     """Give the deck a rate for exactly this number, in its own country."""
     return of_destination(
@@ -282,6 +334,8 @@ REMEDIES: dict[Reason, Change] = {
     Reason.PERMISSION_ZONE_A: of_organizer(permission=DialOutPermission.ANY),
     Reason.MEETING_ORGANIZER_ONLY: of_meeting(MeetingPermission.EVERYONE),
     Reason.MEETING_AUTHENTICATED_ONLY: of_meeting(MeetingPermission.EVERYONE),
+    Reason.ORGANIZER_BLOCKED: of_organizer(blocked=False),
+    **{kind.reason: raise_limit(kind) for kind in LimitKind if kind is not NOTICE},
     Reason.NOT_COVERED: lambda old: of_tenant(credits_set_up=True)(
         assign(Sku.COMMUNICATIONS_CREDITS)(old)
     ),

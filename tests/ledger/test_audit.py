@@ -12,6 +12,7 @@ from pydantic import JsonValue
 from gateway.core.choices import Choices, MeetingPermission, Stance
 from gateway.core.e164 import Region
 from gateway.core.facts import DialOutPermission, OrganizerId, Sku
+from gateway.core.limits import DEFAULT_LIMITS
 from gateway.core.rating import Micros
 from gateway.db import Connection, Pool
 from gateway.ledger.provisioning import Change, Provisioning
@@ -182,6 +183,7 @@ async def test_a_new_tenant_is_written_down_with_its_choices(
 
     assert [(entry.relation, entry.before, entry.actor) for entry in entries] == [
         ("organizer", None, ACTOR),
+        *[("call_limit", None, ACTOR) for _ in DEFAULT_LIMITS],
         ("tenant_policy", None, ACTOR),
         ("tenant", None, ACTOR),
     ]
@@ -190,7 +192,7 @@ async def test_a_new_tenant_is_written_down_with_its_choices(
 async def test_what_touches_all_tenants_is_the_operators_affair(
     provisioning: Provisioning, world: World
 ) -> None:
-    """The operator's list, and decks: one row a deck, however many rates it has."""
+    """The operator's list, and decks: one row a version, however many rates it has."""
     rows = [replace(LONDON_ROW, prefix=str(prefix)) for prefix in range(100, 400)]
     at: list[datetime] = [YEAR_BEFORE, NOON]
     for number, instant in enumerate(at):
@@ -202,19 +204,18 @@ async def test_what_touches_all_tenants_is_the_operators_affair(
         await change.prefix_remove(None, "44207", PrefixEffect.BLOCK)
     prefixes = (await provisioning.audit(None))[:2]
 
-    assert [entry.relation for entry in decks] == ["rate_deck"] * 2
+    assert [entry.relation for entry in decks] == ["rate_version"] * 2
     put_again, put = decks
-    assert put.before is None
-    assert put_again.before == put.after
-    assert put_again.before is not None
+    assert (put.before, put_again.before) == (None, None)
+    assert put.after is not None
     assert put_again.after is not None
-    assert (put_again.before["rates"], put_again.after["rates"]) == (300, 299)
-    assert put_again.after["rates_from"] == "2026-03-10T12:00:00+00:00"
+    assert (put.after["rates"], put_again.after["rates"]) == (300, 299)
+    assert put_again.after["starts_at"] == "2026-03-10T12:00:00+00:00"
     assert [(entry.relation, entry.tenant_id) for entry in prefixes] == [
         ("operator_prefix", None)
     ] * 2
     assert [entry.after is None for entry in prefixes] == [True, False]
-    assert len(await provisioning.audit(world.tenant_id)) == 3
+    assert len(await provisioning.audit(world.tenant_id)) == 5
 
 
 async def test_what_is_undone_is_not_written_down(provisioning: Provisioning, world: World) -> None:
@@ -308,9 +309,9 @@ async def test_the_audit_is_read_in_pages_newest_first(
     assert {entry.tenant_id for entry in everything} == {world.tenant_id}
     since = await provisioning.audit(world.tenant_id, since=everything[1].at)
     assert since == everything[:2]
-    # The second tenant's deck was put after the first tenant was made.
-    assert len(await provisioning.audit(None, since=everything[-1].at)) == 1
-    assert len(await provisioning.audit(elsewhere.tenant_id)) == 3
+    # The second tenant's deck, and what it holds, came after the first tenant was made.
+    assert len(await provisioning.audit(None, since=everything[-1].at)) == 2
+    assert len(await provisioning.audit(elsewhere.tenant_id)) == 5
 
 
 async def test_an_entry_is_plain_json(provisioning: Provisioning, world: World) -> None:

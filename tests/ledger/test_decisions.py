@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Final
 from uuid import UUID, uuid4
 
 import pytest
@@ -11,8 +12,10 @@ from gateway.core.dial_out import DialOutKind, DialOutRequest
 from gateway.core.e164 import Region
 from gateway.core.facts import AskerRole, Callee, Facts, OrganizerId
 from gateway.core.key import DialOutKey
+from gateway.core.limits import LimitKind, LimitScope, LimitTerms
 from gateway.core.policy import decide
 from gateway.core.rating import Micros, Seconds
+from gateway.db import Connection
 from gateway.inquiry import Inquiry
 from gateway.ledger import (
     Change,
@@ -39,6 +42,54 @@ ASKERS = {
     AskerRole.ANONYMOUS: None,
 }
 
+_NOW: Final = """
+    INSERT INTO dialout.limit_now (tenant_id, organizer_id, open_calls, minute_at, minute_calls)
+    VALUES ($1, $2, $3::integer * $5, date_trunc('minute', $4::timestamptz, 'UTC'), $3 * $6)
+    ON CONFLICT (tenant_id, organizer_id) DO UPDATE
+    SET
+        open_calls = limit_now.open_calls + excluded.open_calls,
+        minute_calls = limit_now.minute_calls + excluded.minute_calls
+"""
+_DAY: Final = """
+    INSERT INTO dialout.limit_day (tenant_id, day, organizer_id, callees, micros)
+    VALUES ($1, ($4::timestamptz AT TIME ZONE 'UTC')::date, $2, $3::integer * $5, $3 * $6)
+    ON CONFLICT (tenant_id, day, organizer_id) DO UPDATE
+    SET
+        callees = limit_day.callees + excluded.callees,
+        micros = limit_day.micros + excluded.micros
+"""
+_MEETING: Final = """
+    INSERT INTO dialout.meeting_day (tenant_id, day, conference_id, seconds, micros)
+    VALUES ($1, ($4::timestamptz AT TIME ZONE 'UTC')::date, $2, $3::integer * $5, $3 * $6)
+    ON CONFLICT (tenant_id, day, conference_id) DO UPDATE
+    SET
+        seconds = meeting_day.seconds + excluded.seconds,
+        micros = meeting_day.micros + excluded.micros
+"""
+_MONTH: Final = """
+    INSERT INTO dialout.addon_month (tenant_id, organizer_id, from_at, seconds)
+    VALUES ($1, $2, date_trunc('month', $4::timestamptz, 'UTC'), $3::integer * $5 * $6)
+"""
+_CALLED: Final = """
+    INSERT INTO dialout.callee_day (tenant_id, day, organizer_id, callee)
+    VALUES ($1, ($4::timestamptz AT TIME ZONE 'UTC')::date, $2, $3)
+"""
+COUNTED: Final[dict[LimitKind, tuple[str, int, int]]] = {
+    LimitKind.CONCURRENT_CALLS: (_NOW, 1, 0),
+    LimitKind.CALLS_A_MINUTE: (_NOW, 0, 1),
+    LimitKind.CALLEES_A_DAY: (_DAY, 1, 0),
+    LimitKind.SPEND_A_DAY: (_DAY, 0, 1),
+    LimitKind.MEETING_TIME: (_MEETING, 1, 0),
+    LimitKind.MEETING_SPEND: (_MEETING, 0, 1),
+    LimitKind.FAIR_USE: (_MONTH, 1, 1),
+    LimitKind.FAIR_USE_NOTICE: (_MONTH, 1, 1),
+}
+"""Where what is used of a limit is counted: by nobody but calls, of which a line has none.
+
+The statement, and by how much what is used goes to its first column and to its second."""
+
+SUBJECTS = {LimitScope.TENANT: "", LimitScope.ORGANIZER: ORGANIZER, LimitScope.MEETING: "room"}
+
 
 def sections() -> Iterator[tuple[str, list[Row]]]:
     """Yield the headings of the table with their lines."""
@@ -48,7 +99,11 @@ def sections() -> Iterator[tuple[str, list[Row]]]:
 
 @pytest.mark.parametrize(("section", "lines"), list(sections()))
 async def test_the_database_knows_the_same(
-    ledger: Ledger, provisioning: Provisioning, section: str, lines: list[Row]
+    ledger: Ledger,
+    provisioning: Provisioning,
+    owner: Connection,
+    section: str,
+    lines: list[Row],
 ) -> None:
     """What SQL gathers leads to the specified answer, line by line.
 
@@ -59,6 +114,7 @@ async def test_the_database_knows_the_same(
 
     for row in lines:
         request = await provisioned(provisioning, row.case)
+        await counted(owner, row.case, request)
         found = await inquiry.facts(request, row.case.at)
         await cleared(provisioning, row.case)
 
@@ -80,6 +136,19 @@ async def provisioned(provisioning: Provisioning, case: Case) -> DialOutRequest:
         conference_id="room",
         number_typed=case.typed,
     )
+
+
+async def counted(owner: Connection, case: Case, request: DialOutRequest) -> None:
+    """Count what is used of the limits of a case, and the number where it was called today."""
+    tenant_id = request.key.tenant_id
+    for limit in case.limits:
+        if limit.kind in COUNTED:
+            statement, *columns = COUNTED[limit.kind]
+            await owner.execute(
+                statement, tenant_id, SUBJECTS[limit.scope], limit.used, case.at, *columns
+            )
+    for scope in case.called_today:
+        await owner.execute(_CALLED, tenant_id, SUBJECTS[scope], facts(case).dialled.e164, case.at)
 
 
 async def cleared(provisioning: Provisioning, case: Case) -> None:
@@ -116,6 +185,11 @@ async def _tenant(change: Change, case: Case, tenant_id: UUID) -> None:
         await change.meeting_put(
             tenant_id, "room", to_self=case.meeting, to_third_party=case.meeting
         )
+    for limit in case.limits:
+        terms = LimitTerms(kind=limit.kind, most=limit.most, mode=limit.mode)
+        await change.limit_put(tenant_id, limit.scope, "", terms)
+    if case.blocked:
+        await change.organizer_block(tenant_id, ORGANIZER, because="the table", at=case.at)
     for prefix in case.listed.operator:
         await change.prefix_put(None, prefix, PrefixEffect.BLOCK, note="table")
     for prefix in case.listed.tenant:

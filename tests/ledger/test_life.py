@@ -120,6 +120,7 @@ class TestClaim:
         assert first == Claim(
             destination=LONDON.e164,
             limit_seconds=Seconds(1800),
+            talk_seconds_max=Seconds(1800),
             ring_seconds=TERMS.ring_seconds,
             caller_id=TERMS.caller_id,
         )
@@ -431,7 +432,7 @@ class TestVoid:
 
         assert (early, due) == ((), (key,))
         assert await ledger.expired(EXPIRY) == ()
-        kinds = "SELECT dial_out_id, kind FROM dialout.reservation_end"
+        kinds = "SELECT dial_out_id, kind FROM dialout.entry WHERE reserved_delta < 0"
         assert {row["dial_out_id"]: row["kind"] for row in await owner.fetch(kinds)} == {
             key.dial_out_id: "expire",
             released.dial_out_id: "void",
@@ -456,7 +457,7 @@ async def test_history_is_never_changed(world: World, owner: Connection) -> None
     key = await world.released()
     await world.settle(key, 1000)
 
-    for table in ("entry", "reservation", "reservation_part", "reservation_end", "settlement"):
+    for table in ("entry", "part", "charge"):
         for statement in (
             f"UPDATE dialout.{table} SET tenant_id = tenant_id",
             f"DELETE FROM dialout.{table}",

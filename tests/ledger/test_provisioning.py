@@ -1,4 +1,4 @@
-"""Tenants, organizers, credits, choices, meetings, prefixes and decks: every outcome, twice.
+"""Tenants, organizers, credits, choices, meetings and prefixes: every outcome, twice.
 
 And the change itself: all of it takes effect, or nothing.
 """
@@ -6,7 +6,7 @@ And the change itself: all of it takes effect, or nothing.
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -37,14 +37,13 @@ from gateway.ledger.provisioning_answers import (
     PrefixEffect,
     PrefixList,
     PrefixOutcome,
-    RateDeck,
     RateDeckOutcome,
     RemovalOutcome,
     Tenant,
     TenantOutcome,
     TenantUpdateOutcome,
 )
-from tests.ledger.world import ACTOR, LONDON_ROW, NOON, ORGANIZER, POOL, YEAR_BEFORE, World
+from tests.ledger.world import ACTOR, LONDON_ROW, NOON, ORGANIZER, POOL, World
 
 OTHERWISE = Choices(
     addon_regions=frozenset({Region("US"), Region("PR")}),
@@ -60,7 +59,6 @@ OTHERWISE = Choices(
     on_exhaustion=Exhaustion.FINISH,
     availability_version=date(2023, 1, 25),
 )
-BERLIN_ROW = replace(LONDON_ROW, prefix="49", regions=frozenset({Region("DE")}))
 
 
 async def put_deck(
@@ -238,6 +236,7 @@ async def test_a_tenant_is_created_once(
             name="Acme",
             suspended=False,
             time_zone="UTC",
+            anchor_day=1,
             currency="EUR",
             rate_deck=deck.name,
         ),
@@ -635,97 +634,3 @@ async def test_a_prefix_is_removed_from_one_list_alone(
     shipped = await provisioning.prefixes(None)
     async with provisioning.change(actor=ACTOR) as change:
         assert await change.prefix_remove(None, shipped[0].prefix, block) is RemovalOutcome.ABSENT
-
-
-# Decks.
-
-
-async def test_a_deck_is_put_whole_or_not_at_all(provisioning: Provisioning) -> None:
-    """One row that cannot be undoes the rest, and what was valid stays valid."""
-    rows = [LONDON_ROW, BERLIN_ROW]
-    await put_deck(provisioning, rows, YEAR_BEFORE)
-    dearer = [replace(row, price_micros=Micros(99)) for row in rows]
-
-    with pytest.raises(asyncpg.CheckViolationError):
-        await put_deck(provisioning, [*dearer, replace(LONDON_ROW, prefix="+1")])
-    with pytest.raises(asyncpg.UniqueViolationError):
-        await put_deck(provisioning, [*dearer, dearer[0]])
-    nowhere = replace(LONDON_ROW, prefix="1", regions=frozenset({Region("US"), Region("u s")}))
-    unknown = await put_deck(provisioning, [*dearer, nowhere])
-
-    assert unknown is RateDeckOutcome.UNKNOWN_REGION
-    assert await put_deck(provisioning, rows) is RateDeckOutcome.EXISTS
-
-
-async def test_a_deck_is_put_once(provisioning: Provisioning) -> None:
-    """A retry finds it as it is, in any order of rows; its currency never changes."""
-    rows = [LONDON_ROW, BERLIN_ROW]
-
-    outcomes = [
-        await put_deck(provisioning, rows, YEAR_BEFORE),
-        await put_deck(provisioning, rows[::-1], NOON),
-        await put_deck(provisioning, rows[:1], NOON),
-        await put_deck(provisioning, rows, NOON, currency="USD"),
-    ]
-
-    assert outcomes == [
-        RateDeckOutcome.PUT,
-        RateDeckOutcome.EXISTS,
-        RateDeckOutcome.PUT,
-        RateDeckOutcome.EXISTS_WITH_DIFFERENT_CURRENCY,
-    ]
-    [deck] = await provisioning.rate_decks()
-    assert deck == RateDeck(
-        deck_id=deck.deck_id, name="deck", currency="EUR", rates=1, rates_from=NOON
-    )
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        replace(BERLIN_ROW, price_micros=Micros(1)),
-        replace(BERLIN_ROW, regions=None),
-        replace(BERLIN_ROW, regions=frozenset({Region("DE"), Region("AT")})),
-        replace(BERLIN_ROW, regions=frozenset({Region("001")})),
-    ],
-)
-async def test_a_deck_differs_in_any_column(
-    provisioning: Provisioning, owner: Connection, other: DeckRow
-) -> None:
-    """The countries that it names, too: they decide whether a call is refused as ambiguous."""
-    await put_deck(provisioning, [BERLIN_ROW], YEAR_BEFORE)
-
-    outcomes = [await put_deck(provisioning, [other], NOON) for _ in range(2)]
-
-    assert outcomes == [RateDeckOutcome.PUT, RateDeckOutcome.EXISTS]
-    stored = await owner.fetchval("SELECT regions FROM dialout.rate WHERE valid_from = $1", NOON)
-    assert stored == (sorted(other.regions) if other.regions else None)
-
-
-async def test_a_deck_is_never_put_before_what_it_holds(provisioning: Provisioning) -> None:
-    """A price of tomorrow stands; the same rows at the same instant are a retry."""
-    tomorrow = NOON + timedelta(days=1)
-    outcomes = [
-        await put_deck(provisioning, [row], at)
-        for row, at in (
-            (LONDON_ROW, tomorrow),
-            (BERLIN_ROW, NOON),
-            (BERLIN_ROW, tomorrow),
-            (LONDON_ROW, NOON),
-        )
-    ]
-
-    assert outcomes == [
-        RateDeckOutcome.PUT,
-        RateDeckOutcome.STARTS_TOO_EARLY,
-        RateDeckOutcome.STARTS_TOO_EARLY,
-        RateDeckOutcome.EXISTS,
-    ]
-    [deck] = await provisioning.rate_decks()
-    assert deck.rates_from == tomorrow.astimezone(UTC)
-
-
-async def test_an_empty_deck_is_an_error(provisioning: Provisioning) -> None:
-    """A file that was cut short must not take every price away."""
-    with pytest.raises(asyncpg.InvalidParameterValueError):
-        await put_deck(provisioning, [])

@@ -34,7 +34,8 @@ IN_MAY_2018 = datetime(2018, 5, 15, tzinfo=UTC)
 
 REHEARSE = """
     SELECT * FROM dialout.rehearse(
-        $1, $2, '{pool}', '{standard_pool}', null, 1800, 60, $3, true
+        $1, $2, 'room-1', '{pool}', '{standard_pool}', null,
+        1800, 60, 300, '+442079460123', 'GB', $3, true
     )
 """
 
@@ -157,7 +158,7 @@ async def _rehearse(
 ) -> Rehearsal:
     terms = replace(TERMS, talk_seconds_max=Seconds(seconds), talk_seconds_min=Seconds(seconds_min))
     return await world.ledger.rehearse(
-        world.tenant_id, ORGANIZER, LONDON, sources, world.rate, terms, at
+        world.tenant_id, ORGANIZER, "room-1", LONDON, sources, world.rate, terms, at
     )
 
 

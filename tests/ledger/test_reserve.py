@@ -391,10 +391,10 @@ class TestPool:
     async def test_a_month_has_its_own_minutes(self, ledger: Ledger, world: World) -> None:
         """No rollover, and nothing that has to run at midnight."""
         await world.add_licence()
-        last = datetime(2026, 3, 31, 23, 59, 59, tzinfo=UTC)
-        await world.reserve(None, POOL, at=last)
+        midnight = datetime(2026, 4, 1, tzinfo=UTC)
+        await world.reserve(None, POOL, at=midnight - timedelta(hours=1))
 
-        await world.reserve(None, POOL, at=last + timedelta(seconds=1))
+        await world.reserve(None, POOL, at=midnight)
 
         assert [
             (each.valid_from, each.valid_to, each.reserved)

@@ -156,6 +156,12 @@ LANGUAGE sql AS 'SELECT null';
 
 INSERT INTO dialout.rate_deck (name, currency) VALUES ('europe', 'EUR');
 
+-- Put twice; the second time without Germany, and later with nothing at all.
+INSERT INTO dialout.rate VALUES
+(1, '44', '2025-03-10 00:00:00+00', '2026-01-01 00:00:00+00', 10000, 0, 60, 60),
+(1, '49', '2025-03-10 00:00:00+00', '2026-01-01 00:00:00+00', 20000, 0, 60, 60),
+(1, '44', '2026-01-01 00:00:00+00', '2027-01-01 00:00:00+00', 30000, 500, 30, 6);
+
 INSERT INTO dialout.tenant VALUES
 ('10000000-0000-4000-8000-000000000000', 'Acme', false, 'UTC', 'EUR', 1);
 

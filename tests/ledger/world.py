@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Self
+from typing import Self, TypedDict
 from uuid import UUID, uuid4
 
 from gateway.core.causes import Disposition
@@ -39,6 +39,7 @@ LONDON = Destination(e164=E164("+442079460123"), region=Region("GB"), kind=Numbe
 TERMS = Terms(
     talk_seconds_max=Seconds(1800),
     talk_seconds_min=Seconds(60),
+    slice_seconds=Seconds(86_400),
     ring_seconds=Seconds(30),
     caller_id=E164("+442079460999"),
 )
@@ -49,6 +50,16 @@ LONDON_ROW = DeckRow(
     initial_increment_seconds=Seconds(60),
     increment_seconds=Seconds(60),
 )
+
+
+class Ended(TypedDict):
+    """What the gateway tells the ledger of the end of a call."""
+
+    answered_at: datetime
+    ended_at: datetime
+    hangup_cause: int
+    disposition: Disposition
+    evidence: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +73,12 @@ class World:
 
     @classmethod
     async def create(
-        cls, ledger: Ledger, provisioning: Provisioning, *, time_zone: str = "UTC"
+        cls,
+        ledger: Ledger,
+        provisioning: Provisioning,
+        *,
+        time_zone: str = "UTC",
+        anchor_day: int = 1,
     ) -> Self:
         """Make a tenant that nobody knew before."""
         deck = f"deck {uuid4()}"
@@ -70,22 +86,16 @@ class World:
         async with provisioning.change(actor=ACTOR) as change:
             put = await change.rate_deck_put(deck, "EUR", [LONDON_ROW], YEAR_BEFORE)
             created = await change.tenant_create(
-                tenant_id, name="Acme", time_zone=time_zone, currency="EUR", rate_deck=deck
+                tenant_id,
+                name="Acme",
+                time_zone=time_zone,
+                anchor_day=anchor_day,
+                currency="EUR",
+                rate_deck=deck,
             )
         assert put is RateDeckOutcome.PUT
         assert created is TenantOutcome.CREATED
-        [deck_id] = [each.deck_id for each in await provisioning.rate_decks() if each.name == deck]
-        rate = Rate(
-            deck_id=deck_id,
-            deck=deck,
-            prefix=LONDON_ROW.prefix,
-            regions=LONDON_ROW.regions,
-            currency="EUR",
-            price_micros=LONDON_ROW.price_micros,
-            connect_fee_micros=LONDON_ROW.connect_fee_micros,
-            initial_increment_seconds=LONDON_ROW.initial_increment_seconds,
-            increment_seconds=LONDON_ROW.increment_seconds,
-        )
+        rate = await _rate(provisioning, deck, LONDON_ROW)
         world = cls(ledger=ledger, provisioning=provisioning, tenant_id=tenant_id, rate=rate)
         await world.add_organizer(ORGANIZER)
         return world
@@ -129,10 +139,10 @@ class World:
             )
         assert outcome is LicenceOutcome.ASSIGNED
 
-    async def add_credits(self, micros: int) -> None:
+    async def add_credits(self, micros: int, at: datetime = NOON) -> None:
         """Add bought funds."""
         async with self.provisioning.change(actor=ACTOR) as change:
-            outcome = await change.credits_add(self.tenant_id, uuid4(), Micros(micros), NOON)
+            outcome = await change.credits_add(self.tenant_id, uuid4(), Micros(micros), at)
         assert outcome is CreditsOutcome.ADDED
 
     async def update(self, *, suspended: bool = False, rate_deck: str | None = None) -> None:
@@ -145,6 +155,10 @@ class World:
         async with self.provisioning.change(actor=ACTOR) as change:
             outcome = await change.rate_deck_put(name, "EUR", rows, at)
         assert outcome is RateDeckOutcome.PUT
+
+    async def rate_of(self, deck: str, row: DeckRow) -> Rate:
+        """Return what a row of a deck in EUR says a call costs."""
+        return await _rate(self.provisioning, deck, row)
 
     def request(self) -> DialOutRequest:
         """Return a request with an id of its own."""
@@ -164,13 +178,17 @@ class World:
         *,
         seconds: int = 1800,
         seconds_min: int = 60,
+        slice_seconds: int = 86_400,
         at: datetime = NOON,
         gate_uniqueid: str | None = None,
         rate: Rate | None = None,
     ) -> tuple[RequestOutcome, DialOut]:
         """Ask for a call to London."""
         terms = replace(
-            TERMS, talk_seconds_max=Seconds(seconds), talk_seconds_min=Seconds(seconds_min)
+            TERMS,
+            talk_seconds_max=Seconds(seconds),
+            talk_seconds_min=Seconds(seconds_min),
+            slice_seconds=Seconds(slice_seconds),
         )
         return await self.ledger.reserve(
             request or self.request(),
@@ -185,11 +203,15 @@ class World:
         )
 
     async def released(
-        self, sources: tuple[Source, ...] = POOL_THEN_CREDITS, *, seconds: int = 1800
+        self,
+        sources: tuple[Source, ...] = POOL_THEN_CREDITS,
+        *,
+        seconds: int = 1800,
+        slice_seconds: int = 86_400,
     ) -> DialOutKey:
         """Reserve a call that has passed the gate, and return its key."""
         outcome, dial_out = await self.reserve(
-            None, sources, seconds=seconds, gate_uniqueid="ast-1.1"
+            None, sources, seconds=seconds, slice_seconds=slice_seconds, gate_uniqueid="ast-1.1"
         )
         assert outcome is RequestOutcome.RESERVED
         return dial_out.request.key
@@ -198,10 +220,15 @@ class World:
         self, key: DialOutKey, milliseconds: int
     ) -> tuple[SettleOutcome, DialOut | None]:
         """End a call that was answered at noon and lasted so long."""
-        return await self.ledger.settle(
-            key,
-            answered_at=NOON,
-            ended_at=NOON + timedelta(milliseconds=milliseconds),
+        ended_at = NOON + timedelta(milliseconds=milliseconds)
+        return await self.ledger.settle(key, **self.ending(NOON, ended_at))
+
+    @staticmethod
+    def ending(answered_at: datetime, ended_at: datetime) -> Ended:
+        """Return what is told of the end of a call that lasted from one instant to the other."""
+        return Ended(
+            answered_at=answered_at,
+            ended_at=ended_at,
             hangup_cause=16,
             disposition=Disposition.ANSWERED,
             evidence="test",
@@ -228,9 +255,30 @@ class World:
         return balance
 
     async def books(self, kind: SourceKind) -> tuple[int, int, int, int]:
-        """Return granted, used, reserved and free of the tenant's only source of a kind."""
-        found = await self.balance(kind)
-        return found.granted, found.used, found.reserved, found.free
+        """Return granted, used, reserved and free of all the tenant's sources of a kind."""
+        found = [each for each in await self.ledger.balances(self.tenant_id) if each.kind is kind]
+        assert found, f"there is no {kind}"
+        return (
+            sum(each.granted for each in found),
+            sum(each.used for each in found),
+            sum(each.reserved for each in found),
+            sum(each.free for each in found),
+        )
+
+
+async def _rate(provisioning: Provisioning, deck: str, row: DeckRow) -> Rate:
+    [deck_id] = [each.deck_id for each in await provisioning.rate_decks() if each.name == deck]
+    return Rate(
+        deck_id=deck_id,
+        deck=deck,
+        prefix=row.prefix,
+        regions=row.regions,
+        currency="EUR",
+        price_micros=row.price_micros,
+        connect_fee_micros=row.connect_fee_micros,
+        initial_increment_seconds=row.initial_increment_seconds,
+        increment_seconds=row.increment_seconds,
+    )
 
 
 async def until_somebody_waits(owner: Connection) -> None:

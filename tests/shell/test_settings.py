@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway.core.attendance import Patience
+from gateway.core.rating import Seconds
 from gateway.settings import Settings, SettingsError, read_settings
 
 VALID = {
@@ -119,6 +121,48 @@ def test_the_environment_wins_over_the_file(
 
     assert settings.call.ring_seconds == 30
     assert settings.call.talk_seconds_max == 600
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"), [("[]", ()), ("[10, 60, 10]", (60, 10)), ("[600]", (600,))]
+)
+def test_warnings_are_put_in_order(
+    monkeypatch: pytest.MonkeyPatch, given: str, taken: tuple[int, ...]
+) -> None:
+    """The dialplan goes through them from the first to the last; none at all is a choice, too."""
+    settings = read(monkeypatch, DIALOUT_CALL__WARNING_SECONDS=given, **VALID)
+
+    assert settings.call.warning_seconds == taken
+
+
+@pytest.mark.parametrize("given", ["[0]", "[601]", "60", "[1,2,3,4,5,6,7,8,9]"])
+def test_a_warning_that_cannot_be_given_is_a_fault(
+    monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    """Found at the start, and not by a callee who is not warned."""
+    with pytest.raises(SettingsError, match="DIALOUT_CALL__WARNING_SECONDS"):
+        read(monkeypatch, DIALOUT_CALL__WARNING_SECONDS=given, **VALID)
+
+
+def test_the_guard_s_times_are_its_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """0 is for ever, and not at once."""
+    patience = read(monkeypatch, DIALOUT_GUARD__ALONE_SECONDS="0", **VALID).guard.patience()
+
+    assert patience == Patience(
+        alone_seconds=None, organizer_gone_seconds=Seconds(900), warning_seconds=Seconds(60)
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("ALONE_SECONDS", "4"), ("ORGANIZER_GONE_SECONDS", "59"), ("WARNING_SECONDS", "301")],
+)
+def test_a_guard_that_has_no_time_to_warn_is_a_fault(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """Too short for anybody to come back, or shorter than the warning that must come before."""
+    with pytest.raises(SettingsError, match=r"(?i)guard.*(alone|organizer_gone|warning)_seconds"):
+        read(monkeypatch, **{f"DIALOUT_GUARD__{name}": value}, **VALID)
 
 
 @pytest.mark.parametrize("text", ["[call\n", "[cal]\nring_seconds = 5\n"])
