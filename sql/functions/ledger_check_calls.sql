@@ -4,8 +4,8 @@
 -- should, that they are in order, and that their sources are the ones that may pay.
 --
 -- A lot pays if it had not lapsed when it was drawn on. A part whose stretch begins nowhere
--- begins when it was set aside; in a later slice, at most as much later as the telephone
--- rings and the call lasts.
+-- begins when the call was asked for, or any time until as much later as the telephone rings
+-- and the call lasts: a slice may be set aside after its first second has begun.
 --
 -- Retries: writes nothing; a step of ledger_check_month.
 CREATE OR REPLACE FUNCTION dialout.ledger_check_calls(
@@ -61,7 +61,9 @@ AS $$
             s.valid_to,
             (s.kind, coalesce(s.benefit_id, ''), coalesce(s.organizer_id, d.organizer_id))
             = (p.kind, coalesce(p.benefit_id, ''), d.organizer_id) AS may_pay,
-            CASE p.kind WHEN 'credits' THEN p.at ELSE greatest(p.from_at, p.at) END AS earliest,
+            CASE p.kind
+                WHEN 'credits' THEN p.at ELSE greatest(p.from_at, d.requested_at)
+            END AS earliest,
             CASE
                 WHEN p.kind = 'credits' OR (p.slice = 1 AND p.from_at = '-infinity') THEN p.at
                 ELSE greatest(

@@ -143,7 +143,12 @@ AS $$
     HAVING
         least(min(p.end_kind), min(p.other_kind)) <> greatest(max(p.end_kind), max(p.other_kind))
         OR count(*) FILTER (WHERE p.is_charged)
-        <> CASE min(p.end_kind) WHEN 'settle' THEN count(*) ELSE 0 END
+        <> CASE
+            -- A call that cost nothing has drawn on nothing, and so has no entries.
+            WHEN coalesce(min(p.end_kind), 'settle') = 'settle' AND bool_or(p.is_charged)
+                THEN count(*)
+            ELSE count(*) FILTER (WHERE p.end_kind = 'settle')
+        END
 
     UNION ALL
     SELECT

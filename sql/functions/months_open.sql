@@ -1,6 +1,6 @@
 -- months_open(at) -> relations
 --
--- Makes the partitions of this month of UTC and the twelve after it, and returns the tables
+-- Makes the partitions of this month of UTC and the three after it, and returns the tables
 -- whose default partition holds anything: of months that nobody opened in time. As long as
 -- there is any, nothing is made: months_sort moves it, which keeps calls waiting and is for
 -- the migration.
@@ -28,7 +28,7 @@ BEGIN
         SELECT
             generate_series(
                 date_trunc('month', p_at, 'UTC'),
-                date_add(p_at, interval '12 months', 'UTC'),
+                date_add(p_at, interval '3 months', 'UTC'),
                 interval '1 month',
                 'UTC'
             )

@@ -259,7 +259,8 @@ CREATE TABLE entry (
     part smallint,
     at timestamptz NOT NULL,
     written_at timestamptz NOT NULL,
-    PRIMARY KEY (tenant_id, number, filed_at),
+    -- In this order, the entries of a call lie together, and are found by it.
+    PRIMARY KEY (tenant_id, filed_at, number),
     CONSTRAINT deltas_of_kind CHECK (
         CASE kind
             WHEN 'grant' THEN granted_delta > 0 AND used_delta = 0 AND reserved_delta = 0

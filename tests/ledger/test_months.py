@@ -76,8 +76,8 @@ async def test_months_are_made_ahead(ledger: Ledger, months: Months) -> None:
 
     known = [each.month for each in await months.months()]
     assert known == sorted(known)
-    assert known[-13:] == [
-        datetime(2031 + (11 + n) // 12, (11 + n) % 12 + 1, 1, tzinfo=UTC) for n in range(13)
+    assert known[-4:] == [
+        datetime(2031 + (11 + n) // 12, (11 + n) % 12 + 1, 1, tzinfo=UTC) for n in range(4)
     ]
 
 
