@@ -72,11 +72,11 @@ _FILL = """
     parts AS (
         INSERT INTO dialout.part (
             tenant_id, dial_out_id, filed_at, slice, part, kind, seconds, micros, rate,
-            from_at, to_at, at
+            begins_at, from_at, to_at, at
         )
         SELECT
             c.tenant_id, c.dial_out_id, c.at, 1, 1, 'credits', 60, 1,
-            ROW(1, '44', 'USD', 1, 0, 1, 1)::dialout.rate_terms, '-infinity', 'infinity', c.at
+            ROW(1, '44', 'USD', 1, 0, 1, 1)::dialout.rate_terms, c.at, '-infinity', 'infinity', c.at
         FROM call AS c
     ),
 

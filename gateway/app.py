@@ -176,6 +176,7 @@ def _proof(settings: ProofSettings, pool: db.Pool) -> Proof:
     return Proof(
         ledger=Ledger(pool, call_seconds_max=settings.call_seconds_max),
         every=timedelta(hours=settings.every_hours),
+        lease_seconds=settings.lease_seconds(),
         now=_now,
     )
 

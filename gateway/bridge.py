@@ -115,20 +115,24 @@ class Bridge:
 
     async def _beat(self) -> None:
         while True:
-            if self._ami.ready:
+            await self._ask_ledger()
+            if self.ready:
                 await self._renew()
             await asyncio.sleep(HEARTBEAT_SECONDS)
 
-    async def _renew(self) -> None:
+    async def _ask_ledger(self) -> None:
+        """Note whether the ledger answers, also while Asterisk does not."""
         try:
             await self._ledger.ping()
             self._ledger_answers = True
-            if self._reconciled:
-                clock_ms = await self._ami.ping()
-                await self._ami.set_variable(HEARTBEAT, str(clock_ms // 1000))
         except LedgerUnavailable as error:
             self._ledger_answers = False
             log.warning("heartbeat.skipped", error=str(error))
+
+    async def _renew(self) -> None:
+        try:
+            clock_ms = await self._ami.ping()
+            await self._ami.set_variable(HEARTBEAT, str(clock_ms // 1000))
         except AmiError as error:
             log.warning("heartbeat.skipped", error=str(error))
 

@@ -111,6 +111,9 @@ async def _apply(connection: Connection, tell: Progress) -> None:
         await connection.execute("SET LOCAL search_path TO dialout, pg_temp")
         await _replace_all(connection, tell)
         await _load_reference(connection, tell)
+    # Apart from the views: calls that wait for those have locked the tables already.
+    async with connection.transaction():
+        await connection.execute("SET LOCAL ROLE dialout_owner")
         tell("months")
         await connection.execute("SELECT dialout.months_sort()")
         await connection.execute(_MONTHS_AHEAD)

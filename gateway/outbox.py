@@ -8,9 +8,11 @@ the database. Other gateways may do the same at the same time.
 import asyncio
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Final, Self
 
 import httpx
@@ -52,10 +54,14 @@ class Receiver:
 
 
 def webhook_client() -> httpx.AsyncClient:
-    """Return a client that goes where it is told and nowhere else: no redirects, no proxies."""
+    """Return a client that goes where it is told and nowhere else: no redirects, no proxies.
+
+    It takes no cookies: what one receiver says never goes back to it, or to anybody.
+    """
     return httpx.AsyncClient(
         follow_redirects=False,
         trust_env=False,
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
         limits=httpx.Limits(max_connections=AT_ONCE_MAX),
     )
 
@@ -81,14 +87,17 @@ class Courier:
         self._sweep_at: datetime | None = None
 
     async def run(self) -> None:
-        """Go round for ever. What is under way when it is cancelled is delivered once more."""
+        """Go round for ever. What is under way when it is cancelled is delivered once more.
+
+        No fault ends it, since the gateway and its calls would end with it; and what time brings
+        about and what is due do not wait for each other's faults.
+        """
         while True:
-            more = False
-            try:
+            with _contained():
                 await self._sweep()
+            more = False
+            with _contained():
                 more = await self.deliver_due() == AT_ONCE_MAX
-            except LedgerUnavailable as error:
-                log.warning("ledger.unavailable", error=str(error))
             if not more:
                 await asyncio.sleep(PERIOD_SECONDS)
 
@@ -112,8 +121,8 @@ class Courier:
     async def _sweep(self) -> None:
         now = self._now()
         if self._sweep_at is None or now >= self._sweep_at:
-            await self._outbox.sweep(now)
             self._sweep_at = now + timedelta(seconds=SWEEP_SECONDS)
+            await self._outbox.sweep(now)
 
     async def _report(self, event: DueEvent, fault: str | None) -> None:
         now = self._now()
@@ -135,16 +144,28 @@ class Courier:
         tell("webhook.failed", fault=fault, retry_seconds=round(seconds))
 
 
+@contextmanager
+def _contained() -> Iterator[None]:
+    """Log a fault of what is done meanwhile, and go on."""
+    try:
+        yield
+    except LedgerUnavailable as error:
+        log.warning("ledger.unavailable", error=str(error))
+    except Exception:
+        log.exception("courier.failed")
+
+
 async def _attempt(
     client: httpx.AsyncClient, receiver: Receiver, event: DueEvent, at: datetime
 ) -> str | None:
     """Return what went wrong; None if the receiver took the event in.
 
     Nothing that the receiver says is read but its status, and no text of a fault is kept: it
-    may hold the address, and an address may hold a secret.
+    may hold the address, and an address may hold a secret. Whatever goes wrong with one event is
+    a fault of its own, so that the others are delivered.
     """
-    body = message(event)
     try:
+        body = message(event)
         async with (
             asyncio.timeout(receiver.timeout_seconds),
             client.stream(
@@ -158,7 +179,7 @@ async def _attempt(
             return None if response.is_success else f"status {response.status_code}"
     except (TimeoutError, httpx.TimeoutException):
         return "timeout"
-    except (httpx.HTTPError, OSError) as error:
+    except Exception as error:
         return type(error).__name__
 
 

@@ -23,8 +23,8 @@ log = structlog.get_logger()
 PERIOD_SECONDS: Final = 600.0
 """How often a gateway looks whether a check is due."""
 
-LEASE_SECONDS: Final = 7200
-"""How long a gateway that checks may be silent. No statement of a check takes longer."""
+RELEASE_SECONDS: Final = 2.0
+"""How long a gateway that stops waits for its claim to be given back."""
 
 FINDINGS_LOGGED: Final = 20
 
@@ -56,12 +56,21 @@ class Proof:
     """Has one gateway at a time prove the books, and all of them show what was found.
 
     ``ledger`` is on connections of its own, which wait for long statements. ``every`` zero
-    checks nothing, but months are still opened ahead.
+    checks nothing, but months are still opened ahead. ``lease_seconds`` is how long a gateway
+    that checks may be silent: longer than a statement may take.
     """
 
-    def __init__(self, *, ledger: Ledger, every: timedelta, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        every: timedelta,
+        lease_seconds: int,
+        now: Callable[[], datetime],
+    ) -> None:
         self._ledger = ledger
         self._every = every
+        self._lease_seconds = lease_seconds
         self._now = now
         self._holder = uuid4()
 
@@ -79,8 +88,19 @@ class Proof:
                 await self._check()
         except LedgerUnavailable as error:
             log.warning("ledger.unchecked", error=str(error))
+        except asyncio.CancelledError:
+            await self._release()
+            raise
         except Exception:
             log.exception("ledger.unchecked")
+
+    async def _release(self) -> None:
+        """Let another gateway check at once; if that fails, it waits for the lease to end."""
+        try:
+            async with asyncio.timeout(RELEASE_SECONDS):
+                await self._ledger.proof_release(self._holder)
+        except (LedgerUnavailable, TimeoutError) as error:
+            log.warning("ledger.claim_kept", error=str(error))
 
     async def _open_months(self) -> None:
         unfiled = await self._ledger.months_open(self._now())
@@ -91,7 +111,7 @@ class Proof:
     async def _claim(self) -> bool:
         """Take the check on, or keep it; show what the last one found."""
         claimed, last = await self._ledger.proof_claim(
-            self._holder, self._now(), every=self._every, lease_seconds=LEASE_SECONDS
+            self._holder, self._now(), every=self._every, lease_seconds=self._lease_seconds
         )
         if last is not None:
             _show(last)

@@ -9,9 +9,11 @@ path in the file with two underscores between the parts: ``DIALOUT_AMI__PORT=503
 import os
 from base64 import b64decode
 from ipaddress import ip_address
+from math import ceil
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
+import httpx
 from pydantic import (
     AfterValidator,
     AnyHttpUrl,
@@ -20,11 +22,14 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    field_serializer,
     field_validator,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -43,6 +48,10 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 RegionCode = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
 WarningSeconds = Annotated[int, Field(ge=1, le=600)]
 
+
+_LIST_FORM = 'must be a list in brackets, like [60, 10] or ["US", "CA"]'
+_FORMS = {"tuple_type": _LIST_FORM, "frozen_set_type": _LIST_FORM}
+"""What is said of a value of the wrong form, where pydantic's own words help nobody."""
 
 S = TypeVar("S", bound=BaseSettings)
 
@@ -257,6 +266,10 @@ class ProofSettings(_Section):
             update={"connections_max": 2, "call_seconds_max": self.call_seconds_max}
         )
 
+    def lease_seconds(self) -> int:
+        """Return how long a gateway that checks may be silent: two of its statements, and more."""
+        return 60 + 2 * ceil(self.call_seconds_max)
+
 
 class GuardSettings(_Section):
     """How long a telephone may stay in a conference that has left it behind; 0 is for ever."""
@@ -292,7 +305,7 @@ class WebhookSettings(_Section):
     While a secret is replaced, the old one signs too, until the receiver knows the new one.
     """
 
-    url: AnyHttpUrl | None = None
+    url: AnyHttpUrl | None = Field(default=None, repr=False)
     secret: SecretStr | None = None
     secret_file: TextFile = None
     old_secret: SecretStr | None = None
@@ -307,7 +320,13 @@ class WebhookSettings(_Section):
                 raise ValueError("must begin with https://, unless the host is this one")
             if url.username or url.password:
                 raise ValueError("must hold no name and no password")
+            _check_request_url(str(url))
         return url
+
+    @field_serializer("url", when_used="json")
+    def _shown_url(self, url: AnyHttpUrl | None) -> str | None:
+        """Show where events go, and nothing that may be a secret: path and query may hold one."""
+        return None if url is None else f"{url.scheme}://{url.host}"
 
     @model_validator(mode="after")
     def _signed(self) -> Self:
@@ -335,6 +354,14 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def _check_request_url(text: str) -> None:
+    """Insist that the HTTP client can go there: it is stricter than what reads the settings."""
+    try:
+        _ = httpx.URL(text).host
+    except (httpx.InvalidURL, UnicodeError) as error:
+        raise ValueError("is no address that a request can go to") from error
+
+
 def _check_webhook_secret(secret: str) -> None:
     """Insist on the form of Standard Webhooks: 24 to 64 random bytes."""
     prefix, _, key = secret.partition("_")
@@ -355,6 +382,17 @@ class LogSettings(_Section):
 
 def _absent() -> Any:
     return {}
+
+
+class _Environment(EnvSettingsSource):
+    """Leaves a list that is not JSON as it is, so that it is a fault among the others."""
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+        """Return what JSON text means; what is no JSON unchanged."""
+        try:
+            return super().decode_complex_value(field_name, field, value)
+        except ValueError:
+            return value
 
 
 class _Sources(BaseSettings):
@@ -380,7 +418,7 @@ class _Sources(BaseSettings):
         """Take values given by the program, then the environment, then the TOML file."""
         file = os.environ.get(CONFIG_VARIABLE)
         toml = (TomlConfigSettingsSource(settings_cls, Path(file)),) if file else ()
-        return (init_settings, env_settings, *toml)
+        return (init_settings, _Environment(settings_cls), *toml)
 
 
 class Settings(_Sources):
@@ -454,7 +492,10 @@ def _read(kind: type[S], faults: list[str]) -> S:
     try:
         settings = kind()
     except ValidationError as error:
-        faults += [_fault(fault["loc"], fault["msg"]) for fault in error.errors(include_url=False)]
+        faults += [
+            _fault(fault["loc"], _FORMS.get(fault["type"], fault["msg"]))
+            for fault in error.errors(include_url=False)
+        ]
         raise SettingsError("\n".join(faults)) from error
     except ValueError as error:
         raise SettingsError(f"{file} is not TOML: {error}") from error

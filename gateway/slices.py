@@ -12,7 +12,7 @@ from datetime import datetime
 
 import structlog
 
-from gateway.ami import AmiClient, AmiError
+from gateway.ami import AmiClient, AmiError, AmiRefused
 from gateway.core.key import DialOutKey
 from gateway.core.rating import Seconds
 from gateway.ledger import ExtendOutcome, Extension, Ledger, LedgerUnavailable
@@ -117,12 +117,17 @@ class Slices:
         """
         if call.kept_seconds != call.limit_seconds:
             await self._move_limit(call)
-        if not call.warns:
-            await self._warn(call)
+        is_warned = call.warns or not self._warnings or await self._warn(call)
         if not call.more:
-            return False
+            if not is_warned:
+                await asyncio.sleep(ASK_AGAIN_SECONDS)
+            return not is_warned
         left_ms = call.left_ms(await self._ami.ping())
-        await asyncio.sleep(max(0, left_ms - self._ahead_ms) / 1000)
+        seconds = max(0, left_ms - self._ahead_ms) / 1000
+        if not is_warned and seconds > ASK_AGAIN_SECONDS:
+            await asyncio.sleep(ASK_AGAIN_SECONDS)
+            return True
+        await asyncio.sleep(seconds)
         await self._extend(call)
         return True
 
@@ -158,14 +163,24 @@ class Slices:
         log.info("call.limit_moved", limit_seconds=call.limit_seconds, **names(call.key))
         call.moved(left_ms / 1000)
 
-    async def _warn(self, call: PaidCall) -> None:
-        """Have Asterisk warn the callee by itself from now on.
+    async def _warn(self, call: PaidCall) -> bool:
+        """Have Asterisk warn the callee by itself from now on; return whether it will.
 
         A call without warnings is better than one that is cut early; so a fault is none of
-        the slice's, and the next one tries again.
+        the slice's, and the next step tries again. Whoever is refused may not be the first to
+        ask: another gateway may have been, or this one, whose answer was lost.
         """
-        if not self._warnings:
-            return
+        try:
+            call.warns = await self._whisper(call)
+        except AmiError as error:
+            log.warning("call.unwarned", error=str(error), **names(call.key))
+        return call.warns
+
+    async def _whisper(self, call: PaidCall) -> bool:
+        """Ask for the channels that warn the callee; return True once they are there.
+
+        Raises ``AmiError`` if they are not, or if that is not known.
+        """
         try:
             await self._ami.whisper(
                 leg=call.leg,
@@ -178,9 +193,11 @@ class Slices:
                 channel_id=call.key.warned_uniqueid,
                 other_channel_id=call.key.warning_uniqueid,
             )
-            call.warns = True
-        except AmiError as error:
-            log.warning("call.unwarned", error=str(error), **names(call.key))
+        except AmiRefused:
+            channels = {channel.uniqueid for channel in await self._ami.channels()}
+            if call.key.warning_uniqueid not in channels:
+                raise
+        return True
 
 
 def _log_extension(key: DialOutKey, extension: Extension) -> None:

@@ -4,13 +4,12 @@ import asyncio
 import json
 from datetime import datetime
 from typing import Annotated
-from uuid import UUID
 
 import typer
 from rich.table import Table
 
 from gateway import db
-from gateway.cli.provisioning import TIME_HELP
+from gateway.cli.provisioning import TIME_HELP, tenant_among
 from gateway.cli.terminal import (
     JsonOption,
     TenantOption,
@@ -39,7 +38,7 @@ def savings(
 ) -> None:
     """Print how many calls were dropped and what that saved at most, by tenant and reason."""
     start = None if since is None else instant("--since", since)
-    found = asyncio.run(_savings(tenant, start, instant("--until", until)))
+    found = asyncio.run(_savings(tenant, start, instant("--until", until), as_json=as_json))
     if as_json:
         typer.echo(json.dumps([each.summary() for each in found]))
     else:
@@ -47,13 +46,16 @@ def savings(
 
 
 async def _savings(
-    tenant_id: UUID | None, since: datetime | None, until: datetime
+    tenant: str | None, since: datetime | None, until: datetime, *, as_json: bool
 ) -> tuple[Saving, ...]:
     database = read(read_database_settings)
     try:
         async with db.pool(database) as pool:
             ledger = Ledger(pool, call_seconds_max=database.call_seconds_max)
-            return await ledger.savings(tenant_id, since, until)
+            if tenant is None:
+                return await ledger.savings(None, since, until)
+            whose = tenant_among(await ledger.tenants(), tenant, as_json=as_json)
+            return await ledger.savings(whose.tenant_id, since, until)
     except LedgerUnavailable as error:
         fail_without_ledger(error, "DIALOUT_DATABASE__DSN")
 

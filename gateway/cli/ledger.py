@@ -15,6 +15,7 @@ import typer
 from pydantic import BaseModel, ValidationError, field_validator
 
 from gateway import db
+from gateway.cli.provisioning import tenant_among
 from gateway.cli.terminal import (
     EXIT_FINDINGS,
     JsonOption,
@@ -137,7 +138,7 @@ def check(
     nobody who can change the database can change it, and give it to --heads next time.
     """
     telling = Telling(as_json=as_json)
-    kept = [] if heads is None else _kept(heads, tenant)
+    kept = [] if heads is None else _kept(heads)
     with _ledger_or_fail("DIALOUT_DATABASE__DSN"):
         asyncio.run(_check(telling, tenant, kept))
     if telling.findings:
@@ -199,15 +200,19 @@ def attach(month: MonthOption, as_json: JsonOption = False) -> None:
         raise typer.Exit(EXIT_FINDINGS)
 
 
-async def _check(telling: Telling, tenant: UUID | None, kept: list[ChainHead]) -> None:
+async def _check(telling: Telling, tenant: str | None, kept: list[ChainHead]) -> None:
     kept_of = {
         tenant_id: list(heads) for tenant_id, heads in groupby(kept, lambda head: head.tenant_id)
     }
     done = 0
     async with db.pool(_patient(), read_only=True) as pool:
         books = Ledger(pool, call_seconds_max=CALL_SECONDS_MAX)
-        known = [each.tenant_id for each in await books.tenants()]
-        tenants = known if tenant is None else [tenant]
+        known = await books.tenants()
+        if tenant is not None:
+            whose = tenant_among(known, tenant, as_json=telling.as_json)
+            known = (whose,)
+            kept_of = {whose.tenant_id: kept_of.get(whose.tenant_id, [])}
+        tenants = [each.tenant_id for each in known]
         with progress(is_quiet=telling.as_json) as bars:
             bar = bars.add_task("checking", total=await _total(books, tenants))
             for tenant_id in tenants:
@@ -255,14 +260,22 @@ async def _detach(until: datetime, *, dry_run: bool, as_json: bool) -> bool:
             if telling.findings:
                 _say(month.month, "unsound", as_json=as_json)
                 return False
-            if dry_run:
-                _say(month.month, "would_be_detached", as_json=as_json)
-                continue
-            outcome = await owner.detach(month.month, datetime.now(UTC))
+            take_out = _would_detach if dry_run else _really_detach
+            outcome, good = await take_out(owner, month.month)
             _say(month.month, outcome, as_json=as_json)
-            if outcome is not DetachOutcome.DETACHED:
+            if not good:
                 return False
     return True
+
+
+async def _really_detach(owner: Months, month: datetime) -> tuple[str, bool]:
+    outcome = await owner.detach(month, datetime.now(UTC))
+    return outcome, outcome is DetachOutcome.DETACHED
+
+
+async def _would_detach(owner: Months, month: datetime) -> tuple[str, bool]:
+    refusal = await owner.refusal(month, datetime.now(UTC))
+    return refusal or "would_be_detached", refusal is None
 
 
 async def _check_month(telling: Telling, books: Ledger, month: datetime) -> None:
@@ -294,7 +307,7 @@ def _month(option: str, text: str) -> datetime:
         fail(f"{option} {text}: a month is written 2025-01")
 
 
-def _kept(file: Path, tenant: UUID | None) -> list[ChainHead]:
+def _kept(file: Path) -> list[ChainHead]:
     """Return the heads that an earlier check printed, by tenant; other lines are passed over."""
     heads = []
     with file.open(encoding="utf-8") as lines:
@@ -303,7 +316,7 @@ def _kept(file: Path, tenant: UUID | None) -> list[ChainHead]:
                 head = _Line.model_validate_json(line).head
             except ValidationError:
                 fail(f"{file}, line {number}: not a line that `ledger check --json` printed")
-            if head is not None and tenant in (None, head.tenant_id):
+            if head is not None:
                 heads.append(ChainHead(**head.model_dump()))
     return sorted(heads, key=lambda head: head.tenant_id)
 

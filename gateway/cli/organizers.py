@@ -138,6 +138,5 @@ def list_blocks(
         as_json=as_json,
     )
     columns = ("organizer_id", "at", "blocked_by", "reason")
-    lifted = ("lifted_at", "lifted_by", "lifted_because")
-    show(blocks, (*columns, *lifted), as_json=as_json)
+    show(blocks, (*columns, "lifted_at", "lifted_by"), as_json=as_json)
     tell_of_more(blocks, limit, lambda each: each.block_id)

@@ -40,8 +40,7 @@ def list_events(
 ) -> None:
     """List events in the order of their numbers, of one tenant or of all of them."""
     events = _events(tenant, state or None, after, limit, as_json=as_json)
-    columns = ("number", "at", "tenant_id", "kind", "state", "attempts", "next_at", "fault")
-    show(events, (*columns, "event_id"), as_json=as_json)
+    show(events, ("number", "at", "kind", "state", "fault", "event_id"), as_json=as_json)
     tell_of_more(events, limit, lambda each: each.number)
 
 

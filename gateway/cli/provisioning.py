@@ -22,6 +22,7 @@ from rich.text import Text
 from gateway import db
 from gateway.cli.terminal import (
     EXIT_FINDINGS,
+    cell,
     checked,
     console,
     fail,
@@ -31,7 +32,7 @@ from gateway.cli.terminal import (
     progress,
     read,
 )
-from gateway.ledger import Change, LedgerUnavailable, Provisioning, Tenant
+from gateway.ledger import Change, LedgerUnavailable, Provisioning, Tenant, TenantName
 from gateway.provisioning.forms import NAME, Author, Form
 from gateway.provisioning.imports import Import, Imported, Put, Rejected
 from gateway.provisioning.outcomes import OUTCOME_TEXTS
@@ -42,6 +43,9 @@ STATEMENT_SECONDS_MAX: Final = 120.0
 """A large deck is one statement, and nobody waits on a telephone."""
 
 LINES_A_TICK: Final = 100
+
+_TYPED_AGAIN: Final = frozenset({"valid_from", "valid_to"})
+"""Times of lists that name a row to another command, like that of ``licence end``."""
 
 WhoseOption = Annotated[
     str,
@@ -80,7 +84,7 @@ class Summarized(Protocol):
     """What can be listed."""
 
     def summary(self) -> dict[str, JsonValue]:
-        """Return it as plain JSON values."""
+        """Return it as plain JSON values, under the names of its fields."""
         ...
 
 
@@ -109,10 +113,17 @@ async def tenant_named(provisioning: Provisioning, text: str, *, as_json: bool) 
     if tenant_id is not None:
         return await provisioning.tenant(tenant_id) or refuse("unknown_tenant", as_json=as_json)
     name = checked("tenant", NAME, text)
-    found = await provisioning.tenants(name=name, limit=2)
-    if len(found) > 1:
-        fail(f"Several tenants have the name {shown(text)}. Say whose by id: dialout tenant list")
-    return found[0] if found else refuse("unknown_tenant", as_json=as_json)
+    return _only(await provisioning.tenants(name=name, limit=2), text, as_json=as_json)
+
+
+def tenant_among(tenants: Sequence[TenantName], text: str, *, as_json: bool) -> TenantName:
+    """Return the same as ``tenant_named`` where the login is the gateway's."""
+    tenant_id = _tenant_id(text)
+    found = [each for each in tenants if each.tenant_id == tenant_id]
+    if tenant_id is None:
+        name = checked("tenant", NAME, text)
+        found = [each for each in tenants if each.name == name]
+    return _only(found, text, as_json=as_json)
 
 
 def put(tenant: str, form: Form, who: Author, *, as_json: bool) -> None:
@@ -189,14 +200,21 @@ def listed(
 
 def show(rows: Sequence[Summarized], columns: Sequence[str], *, as_json: bool) -> None:
     """Print a list: these columns for people, everything for machines."""
-    summaries = [row.summary() for row in rows]
     if as_json:
-        typer.echo(json.dumps(summaries))
+        typer.echo(json.dumps([row.summary() for row in rows]))
         return
     table = new_table(*(name.replace("_", " ") for name in columns))
-    for summary in summaries:
-        table.add_row(*(Text(printable(summary[name])) for name in columns))
+    for row in rows:
+        table.add_row(*(Text(_cell(row, name)) for name in columns))
     console().print(table)
+
+
+def _cell(row: Summarized, name: str) -> str:
+    """Return a field for people; one that they type again, whole."""
+    value = getattr(row, name)
+    if name in _TYPED_AGAIN and value is not None:
+        return printable(value.isoformat())
+    return cell(value)
 
 
 def tell_of_more(rows: Sequence[T], limit: int, mark: Callable[[T], object]) -> None:
@@ -295,6 +313,13 @@ def _opened(file: Path) -> Iterator[BinaryIO]:
             yield sheet
     except OSError as error:
         fail(f"{printable(file)} cannot be read: {error.strerror}")
+
+
+def _only(found: Sequence[T], text: str, *, as_json: bool) -> T:
+    """Return the only tenant that was found; end the command if there is another, or none."""
+    if len(found) > 1:
+        fail(f"Several tenants have the name {shown(text)}. Say whose by id: dialout tenant list")
+    return found[0] if found else refuse("unknown_tenant", as_json=as_json)
 
 
 def _tenant_id(text: str) -> UUID | None:

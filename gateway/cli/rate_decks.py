@@ -1,9 +1,10 @@
 """``dialout deck``: what calls cost, by the digits that a number begins with."""
 
 import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.text import Text
@@ -40,6 +41,8 @@ from gateway.provisioning.forms import DECK_NAME, PREFIX, DeckForm
 from gateway.provisioning.imports import DeckImported, Rejected
 from gateway.provisioning.outcomes import OUTCOME_TEXTS
 from gateway.provisioning.pages import deck_rate_key, deck_rate_mark
+
+CLASHES_SHOWN: Final = 50
 
 deck_cli = typer.Typer(help="Load rate decks, and look into them.", no_args_is_help=True)
 
@@ -143,24 +146,30 @@ def show_deck(
 
 def _tell_of_deck(imported: DeckImported) -> None:
     """Print for machines what came of a deck; end the command with 1 if it is not so now."""
-    text = OUTCOME_TEXTS[imported.outcome]
-    told = {
-        "outcome": imported.outcome,
-        "message": text.message,
-        "prefixes": imported.lines,
-        "clashes": [clash.summary() for clash in imported.clashes],
-    }
-    typer.echo(json.dumps(told))
-    if not text.standing.is_done:
+    sys.stdout.writelines(_pieces(imported))
+    if not OUTCOME_TEXTS[imported.outcome].standing.is_done:
         raise typer.Exit(EXIT_FINDINGS)
 
 
+def _pieces(imported: DeckImported) -> Iterator[str]:
+    """Yield one JSON object, clash by clash: a deck may have one in each line."""
+    told = {
+        "outcome": imported.outcome,
+        "message": OUTCOME_TEXTS[imported.outcome].message,
+        "prefixes": imported.lines,
+    }
+    yield json.dumps(told).removesuffix("}") + ', "clashes": ['
+    for number, clash in enumerate(imported.clashes):
+        yield (", " if number else "") + json.dumps(clash.summary())
+    yield "]}\n"
+
+
 def _tell_of_clashes(clashes: Sequence[Clash]) -> None:
-    """Print the lines that contradict the numbering plans, where others do not read."""
+    """Print the first lines that contradict the numbering plans, where others do not read."""
     if not clashes:
         return
     table = new_table("line", "prefix", "name", "prices", "numbers are of")
-    for clash in clashes:
+    for clash in clashes[:CLASHES_SHOWN]:
         cells = (
             *(clash.line, clash.prefix, clash.name),
             *(" ".join(clash.named), " ".join(clash.reached) or "nobody"),
@@ -168,6 +177,9 @@ def _tell_of_clashes(clashes: Sequence[Clash]) -> None:
         table.add_row(*(Text(printable(cell)) for cell in cells))
     errors = console(stderr=True)
     errors.print(table)
+    more = len(clashes) - CLASHES_SHOWN
+    if more > 0:
+        errors.print(f"{more} more are not listed here: --json prints all.", soft_wrap=True)
     errors.print(
         f"{len(clashes)} lines are at odds with the numbering plans. Correct them, or say which "
         "countries they price.",

@@ -13,6 +13,7 @@ import typer
 from rich.table import Table
 
 from gateway import db
+from gateway.cli.provisioning import tenant_among
 from gateway.cli.terminal import (
     JsonOption,
     TenantOption,
@@ -156,25 +157,26 @@ class _Run:
         call: CallSettings,
         choices: dict[str, Any],
         deck: str | None,
-        is_quiet: bool,
+        as_json: bool,
     ) -> None:
         self._database = database.model_copy(update={"call_seconds_max": CALL_SECONDS_MAX})
         self._call = call
         self._choices = choices
         self._deck = deck
-        self._bar = progress(is_quiet=is_quiet)
+        self._as_json = as_json
+        self._bar = progress(is_quiet=as_json)
         self._changes: list[Replayed] = []
 
     async def tenants(
-        self, tenant_id: Any, since: datetime, until: datetime
+        self, tenant: str | None, since: datetime, until: datetime
     ) -> tuple[list[Tally], list[Replayed]]:
         async with db.pool(self._database, read_only=True) as pool:
             ledger = Ledger(pool, call_seconds_max=CALL_SECONDS_MAX)
-            tenants = [
-                each for each in await ledger.tenants() if tenant_id in (None, each.tenant_id)
-            ]
+            tenants = list(await ledger.tenants())
+            if tenant is not None:
+                tenants = [tenant_among(tenants, tenant, as_json=self._as_json)]
             if not tenants:
-                fail("There is no such tenant." if tenant_id else "There is no tenant yet.")
+                fail("There is no tenant yet.")
             deck, tenants = await self._priced(ledger, tenants)
             run = Replay(
                 ledger=ledger,

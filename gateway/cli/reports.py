@@ -250,23 +250,32 @@ def _totals(tally: _Tally, currency: str) -> Table:
 
 
 def _fund_table(rows: Sequence[FundRow]) -> Table:
-    amounts = ("total", "used", "reserved", "available", "lapsed")
-    table = new_table("capability", "organizer", "until", *amounts, "unit")
+    """Return the report, narrow enough for a terminal: without what is nothing in each row."""
+    amounts: dict[str, Callable[[FundRow], int]] = {
+        "used": lambda row: row.standing.used,
+        "reserved": lambda row: row.standing.reserved,
+        "lapsed": lambda row: row.lapsed,
+    }
+    shown = {name: of for name, of in amounts.items() if any(map(of, rows))}
+    table = new_table("capability", "until", "total", *shown, "available")
     for row in rows:
         of = row.standing
         available = "no bound" if row.available is None else _amount(row, row.available)
         _add(
             table,
-            *(row.capability, of.organizer_id, of.valid_to and of.valid_to.date()),
-            *(_amount(row, amount) for amount in (of.granted, of.used, of.reserved)),
-            *(available, _amount(row, row.lapsed), of.currency or "minutes"),
+            " ".join(filter(None, (row.capability, of.organizer_id))),
+            of.valid_to and of.valid_to.date(),
+            " ".join(filter(None, (_amount(row, of.granted), of.currency))),
+            *(_amount(row, amount(row)) for amount in shown.values()),
+            available,
         )
     return table
 
 
 def _organizer_table(rows: Sequence[OrganizerRow]) -> Table:
     table = new_table(
-        "organizer", "country", "calls", "minutes", "international", "charge", "refused"
+        *("organizer", "country", "calls", "minutes", "international", "unpaid"),
+        *("charge", "refused"),
     )
     for row in rows:
         refused = ", ".join(f"{count} {reason}" for reason, count in row.refused.most_common())
@@ -274,6 +283,7 @@ def _organizer_table(rows: Sequence[OrganizerRow]) -> Table:
             table,
             *(row.organizer_id, row.usage_location, row.calls.total()),
             *(_minutes(row.seconds.total()), _minutes(row.seconds[usage.Scope.INTERNATIONAL])),
+            _minutes(row.unpaid_seconds),
             *(f"{Money(Micros(row.micros.total())).units} {row.currency}", refused),
         )
     return table

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, NoReturn, TypeVar
-from uuid import UUID
 
 import typer
 from pydantic import TypeAdapter, ValidationError
@@ -23,7 +22,9 @@ from gateway.settings import SettingsError
 from gateway.sheet import explained
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-TenantOption = Annotated[UUID | None, typer.Option("--tenant", help="Only this tenant's.")]
+TenantOption = Annotated[
+    str | None, typer.Option("--tenant", help="Only this tenant's, by id or unique name.")
+]
 
 S = TypeVar("S")
 
@@ -76,6 +77,17 @@ def printable(value: object) -> str:
         each if each.isprintable() else each.encode("unicode_escape").decode()
         for each in str(value)
     )
+
+
+def cell(value: object) -> str:
+    """Return a value for a table: times to the second in UTC, lists as sheets have them."""
+    match value:
+        case datetime():
+            return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
+        case tuple():
+            return ";".join(map(printable, value))
+        case _:
+            return printable(value)
 
 
 def console(*, stderr: bool = False) -> Console:

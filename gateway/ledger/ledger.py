@@ -199,13 +199,17 @@ class Ledger:
         terms: Terms,
         at: datetime,
     ) -> Rehearsal:
-        """Return what ``reserve`` would do, and leave no trace of it."""
+        """Return what ``reserve`` would do, and leave no trace of it.
+
+        All of the call is one slice here: what is told is how long it could last by what there
+        is now, and not how much of that would be set aside first.
+        """
         row = await self._session.fetch_one(
             _REHEARSE,
             *(tenant_id, organizer_id, conference_id),
             *_sources(sources),
             *_rate(rate),
-            *(terms.talk_seconds_max, terms.talk_seconds_min, terms.slice_seconds),
+            *(terms.talk_seconds_max, terms.talk_seconds_min, terms.talk_seconds_max),
             *(destination.e164, destination.region, at),
             destination.kind in ORDINARY_KINDS,
         )
@@ -473,6 +477,10 @@ class Ledger:
             *(holder, at, int(every.total_seconds()), lease_seconds),
         )
         return row["claimed"], rows.last_proof(row)
+
+    async def proof_release(self, holder: UUID) -> None:
+        """Give back a check of all books that will not be ended."""
+        await self._session.fetch("SELECT dialout.proof_release($1)", holder)
 
     async def proof_end(self, holder: UUID, proof: LastProof) -> None:
         """Note what a check of all books has found, for all gateways to show."""

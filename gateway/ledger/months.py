@@ -89,6 +89,13 @@ class Months:
             for row in found
         )
 
+    async def refusal(self, month: datetime, at: datetime) -> DetachOutcome | None:
+        """Return why a month cannot be taken out, once all before it are out; None if it can."""
+        row: Row = await _GIVING_WAY(
+            self._as_owner, "SELECT dialout.month_refusal($1, $2, true) AS outcome", month, at
+        )
+        return None if row["outcome"] is None else DetachOutcome(row["outcome"])
+
     async def detach(self, month: datetime, at: datetime) -> DetachOutcome:
         """Take a month out whose books were proved, while calls go on. Takes no other along."""
         row: Row = await _GIVING_WAY(

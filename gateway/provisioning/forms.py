@@ -28,7 +28,8 @@ from gateway.sheet import Row
 
 MICROS_A_UNIT = 1_000_000
 
-_MONEY = re.compile(r"[0-9]{1,10}(\.[0-9]{1,6})?", re.ASCII)
+_MONEY = re.compile(r"[0-9]+(\.[0-9]{1,6})?", re.ASCII)
+_MONEY_CHARS_MAX = 17  # ten digits, a point and six: what is longer is no amount of anybody's
 # No line ends, nothing that a terminal acts on, nothing that turns the direction of writing,
 # and no half of a character.
 _TEXT = "[^\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
@@ -70,8 +71,8 @@ def _money(at_least: int, at_most: int) -> BeforeValidator:
     def read(text: object) -> int:
         if not isinstance(text, str) or not _MONEY.fullmatch(text):
             raise ValueError('must be a text like "0.013": units, at most six decimal places')
-        micros = int(Decimal(text) * MICROS_A_UNIT)
-        if not at_least <= micros <= at_most:
+        micros = int(Decimal(text) * MICROS_A_UNIT) if len(text) <= _MONEY_CHARS_MAX else None
+        if micros is None or not at_least <= micros <= at_most:
             raise ValueError(f"must be {_units(at_least)} to {_units(at_most)} units")
         return micros
 

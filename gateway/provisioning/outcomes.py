@@ -47,7 +47,7 @@ OUTCOME_TEXTS: dict[str, OutcomeText] = {
     "blocked": OutcomeText(Standing.CREATED, "The organizer is blocked now."),
     "lifted": OutcomeText(Standing.CHANGED, "The organizer is not blocked any more."),
     "not_blocked": OutcomeText(
-        Standing.ABSENT, "The organizer is not blocked. List who is: dialout organizer blocked"
+        Standing.ABSENT, "The organizer is not blocked. See who is with dialout organizer blocked."
     ),
     "absent": OutcomeText(Standing.ABSENT, "There is no such entry. List what there is."),
     "unknown_tenant": OutcomeText(

@@ -42,6 +42,7 @@ DECLARE
     v_seconds integer;
     v_left record;
     v_funding funding;
+    v_micros bigint := 0;
 BEGIN
     SELECT d.* INTO v_call
     FROM dial_out AS d
@@ -67,10 +68,10 @@ BEGIN
         PERFORM FROM tenant AS t WHERE t.tenant_id = p_tenant_id FOR NO KEY UPDATE;
         v_parts := parts_of(p_tenant_id, p_dial_out_id, v_call.requested_at);
         -- Now that the answer is known, so is what the slices before pay for.
-        SELECT greatest(v_call.talk_seconds, sum(w)) INTO v_begins
-        FROM unnest(
-            parts_walk(v_parts, v_call.answered_at, v_call.talk_seconds_max)
-        ) AS w;
+        v_begins := greatest(
+            v_call.talk_seconds,
+            parts_reach(v_parts, v_call.answered_at, v_call.talk_seconds_max)
+        );
         SELECT l.* INTO STRICT v_left
         FROM limits_left(
             p_tenant_id, v_call.organizer_id, v_call.conference_id, null, v_call.asked_kinds,
@@ -90,7 +91,9 @@ BEGIN
         );
         talk_seconds := v_begins + v_funding.seconds;
         limit_seconds := CASE
-            WHEN v_funding.seconds < v_seconds AND v_call.may_finish
+            WHEN
+                v_funding.seconds < v_seconds AND v_call.may_finish
+                AND num_nonnulls(v_left.seconds, v_left.micros) = 0
                 THEN v_call.talk_seconds_max
             ELSE greatest(talk_seconds, v_call.limit_seconds)
         END;
@@ -102,6 +105,7 @@ BEGIN
             PERFORM slice_append(
                 p_tenant_id, p_dial_out_id, v_call.requested_at, slices, v_funding, p_at
             );
+            SELECT sum(p.micros) INTO v_micros FROM unnest(v_funding.parts) AS p;
         END IF;
         UPDATE dial_out AS d
         SET
@@ -112,8 +116,7 @@ BEGIN
             d.tenant_id = p_tenant_id AND d.dial_out_id = p_dial_out_id
             AND d.requested_at = v_call.requested_at;
         PERFORM limits_count(
-            v_call, 0, talk_seconds - v_call.talk_seconds,
-            (SELECT coalesce(sum(p.micros), 0) FROM unnest(v_funding.parts) AS p)::bigint
+            v_call, 0, talk_seconds - v_call.talk_seconds, v_micros
         );
     END IF;
     more := limit_seconds < v_call.talk_seconds_max;

@@ -7,8 +7,9 @@
 --
 -- The seconds may begin at any instant from p_from_earliest to p_from_latest: nobody knows
 -- when a telephone will be answered. Where a month or a price ends in between, each stretch is
--- given the most that can fall into it; what is too much is given back at the end. Then the
--- funding's seconds are those that are paid for whenever the call begins.
+-- given the most that can fall into it; what is too much is given back at the end. The
+-- funding's seconds are those that are paid for without a gap, whenever the call begins: where
+-- a stretch has too little, they end with what it has.
 --
 -- p_before is what the call was given before: the cost of a call is that of all its seconds,
 -- not the sum of its slices. p_micros_max bounds the money of these seconds; null does not.
@@ -49,6 +50,7 @@ DECLARE
     v_bound bigint;
     v_micros_payable bigint;
     v_part part_proposal;
+    v_begins_at timestamptz;
     v_needed integer;
     v_left integer;
 BEGIN
@@ -85,13 +87,13 @@ BEGIN
     v_micros_payable := v_bound + least(lots_free(p_tenant_id, v_lots, p_rate), p_micros_max);
 
     FOREACH v_stretch IN ARRAY v_stretches LOOP
-        v_needed := least(
-            p_seconds,
-            ceil(extract(
-                EPOCH FROM least(v_stretch.to_at, v_to)
-                - greatest(v_stretch.from_at, p_from_earliest)
-            ))
-        );
+        v_begins_at := greatest(v_stretch.from_at, p_from_earliest);
+        -- Whatever ends with this stretch may have begun with it: only the last is so long as
+        -- was asked for.
+        v_needed := ceil(extract(EPOCH FROM least(v_stretch.to_at, v_to) - v_begins_at));
+        IF v_stretch.to_at = 'infinity' THEN
+            v_needed := least(v_needed, p_seconds);
+        END IF;
         v_left := v_needed;
         FOR v_place IN 1..cardinality(p_kinds) LOOP
             EXIT WHEN v_left = 0;
@@ -99,6 +101,7 @@ BEGIN
             v_part.kind := p_kinds[v_place];
             v_part.benefit_id := p_benefits[v_place];
             v_part.source_id := v_stretch.source_ids[v_place];
+            v_part.begins_at := v_begins_at;
             v_part.from_at := v_stretch.from_at;
             v_part.to_at := v_stretch.to_at;
             IF v_part.kind <> 'credits' THEN
@@ -126,10 +129,12 @@ BEGIN
             v_left := v_left - v_part.seconds;
         END LOOP;
         IF v_left > 0 THEN
-            v_funding.seconds := v_needed - v_left + greatest(
-                0, floor(extract(EPOCH FROM nullif(v_stretch.from_at, '-infinity') - p_from_latest))
+            v_funding.seconds := least(
+                v_funding.seconds,
+                v_needed - v_left + greatest(0, floor(extract(
+                    EPOCH FROM nullif(v_stretch.from_at, '-infinity') - p_from_latest
+                )))
             );
-            EXIT;
         END IF;
     END LOOP;
     v_funding.draws := draws_of(p_tenant_id, v_funding.parts, v_lots);

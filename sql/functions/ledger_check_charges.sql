@@ -48,10 +48,18 @@ AS $$
         SELECT
             p.dial_out_id,
             p.filed_at,
-            array_agg(p.part ORDER BY p.slice, (p.part).part) AS parts,
-            array_agg(p.rate ORDER BY p.slice, (p.part).part) AS rates,
-            array_agg(p.billed_seconds ORDER BY p.slice, (p.part).part) AS seconds,
-            array_agg(p.billed_micros ORDER BY p.slice, (p.part).part) AS micros,
+            array_agg(
+                p.part ORDER BY (p.part).begins_at, p.slice, (p.part).part
+            ) AS parts,
+            array_agg(
+                p.rate ORDER BY (p.part).begins_at, p.slice, (p.part).part
+            ) AS rates,
+            array_agg(
+                p.billed_seconds ORDER BY (p.part).begins_at, p.slice, (p.part).part
+            ) AS seconds,
+            array_agg(
+                p.billed_micros ORDER BY (p.part).begins_at, p.slice, (p.part).part
+            ) AS micros,
             bool_or(p.billed_seconds IS NOT null) AS is_billed
         FROM parts AS p
         GROUP BY p.dial_out_id, p.filed_at

@@ -25,18 +25,10 @@ AS $$
 DECLARE
     v_table record;
     v_to timestamptz := date_add(p_month, interval '1 month', 'UTC');
+    v_refusal text := month_refusal(p_month, p_at, false);
 BEGIN
-    IF NOT EXISTS (SELECT FROM month_list() AS m WHERE m.month = p_month AND NOT m.is_detached) THEN
-        RETURN 'unknown_month';
-    END IF;
-    IF
-        p_at < v_to
-        OR EXISTS (SELECT FROM month_list() AS m WHERE m.month < p_month AND NOT m.is_detached)
-    THEN
-        RETURN 'not_over';
-    END IF;
-    IF month_is_open(p_month, v_to) THEN
-        RETURN 'open_calls';
+    IF v_refusal IS NOT NULL THEN
+        RETURN v_refusal;
     END IF;
 
     -- From here on it must succeed.

@@ -10,7 +10,7 @@ RETURNS part[]
 LANGUAGE sql STABLE
 SET search_path TO dialout, pg_temp
 AS $$
-    SELECT coalesce(array_agg(p ORDER BY p.slice, p.part), '{}')
+    SELECT coalesce(array_agg(p ORDER BY p.begins_at, p.slice, p.part), '{}')
     FROM part AS p
     WHERE
         p.tenant_id = p_tenant_id AND p.dial_out_id = p_dial_out_id AND p.filed_at = p_filed_at

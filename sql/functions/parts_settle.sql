@@ -26,7 +26,8 @@ DECLARE
 BEGIN
     PERFORM parts_lock(p_tenant_id, p_dial_out_id, p_filed_at);
     v_costs := cost_parts(
-        p_seconds, ARRAY(SELECT p.rate FROM unnest(p_parts) AS p ORDER BY p.slice, p.part)
+        p_seconds,
+        ARRAY(SELECT p.rate FROM unnest(p_parts) AS p ORDER BY p.begins_at, p.slice, p.part)
     );
     FOR v_place IN 1..cardinality(p_parts) LOOP
         INSERT INTO charge (tenant_id, dial_out_id, filed_at, slice, part, seconds, micros)

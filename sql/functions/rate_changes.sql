@@ -15,7 +15,8 @@
 --
 -- Retries: writes nothing.
 CREATE OR REPLACE FUNCTION dialout.rate_changes(
-    p_rate rate_terms, p_e164 text, p_region text, p_from timestamptz, p_to timestamptz
+    p_rate rate_terms, p_e164 text, p_region text, p_from timestamptz, p_to timestamptz,
+    p_before rate_terms DEFAULT null
 )
 RETURNS TABLE (at timestamptz, rate rate_terms)
 LANGUAGE sql STABLE
@@ -73,22 +74,12 @@ AS $$
     price AS (
         SELECT
             i.at,
-            (
-                SELECT
-                    ROW(
-                        p_rate.deck_id, r.prefix, p_rate.currency, r.price_micros,
-                        r.connect_fee_micros, r.initial_increment_seconds, r.increment_seconds
-                    )::rate_terms
-                FROM rate_at(p_rate.deck_id, p_e164, i.at) AS r
-                WHERE
-                    p_region = ANY(r.regions)
-                    OR (r.regions IS null AND length(r.prefix) >= length(p_rate.prefix))
-            ) AS rate
+            rate_in_force(p_rate, p_e164, p_region, i.at) AS rate
         FROM instant AS i
     ),
 
     change AS (
-        SELECT p.at, p.rate, lag(p.rate, 1, p_rate) OVER (ORDER BY p.at) AS rate_before
+        SELECT p.at, p.rate, lag(p.rate, 1, coalesce(p_before, p_rate)) OVER (ORDER BY p.at) AS rate_before
         FROM price AS p
     )
 

@@ -78,8 +78,11 @@ BEGIN
             disposition = p_disposition,
             hangup_cause = p_hangup_cause,
             billable_seconds = v_billable_seconds,
-            overrun_seconds = greatest(
-                0, floor(extract(EPOCH FROM p_ended_at - p_answered_at)) - v_billable_seconds
+            overrun_seconds = least(
+                2147483647,
+                greatest(
+                    0, floor(extract(EPOCH FROM p_ended_at - p_answered_at)) - v_billable_seconds
+                )
             ),
             evidence = p_evidence
         WHERE

@@ -20,27 +20,26 @@ LANGUAGE plpgsql
 SET search_path TO dialout, pg_temp
 AS $$
 DECLARE
-    v_draw record;
+    v_draw draw;
+    v_lacking bigint;
 BEGIN
     INSERT INTO part (
         tenant_id, dial_out_id, filed_at, slice, part, kind, benefit_id, source_id, seconds,
-        micros, rate, from_at, to_at, at
+        micros, rate, begins_at, from_at, to_at, at
     )
     SELECT
         p_tenant_id, p_dial_out_id, p_filed_at, p_slice, p.part, p.kind, p.benefit_id,
-        p.source_id, p.seconds, p.micros, p.rate, p.from_at, p.to_at, p_at
+        p.source_id, p.seconds, p.micros, p.rate, p.begins_at, p.from_at, p.to_at, p_at
     FROM unnest(p_funding.parts) AS p;
 
-    FOR v_draw IN
-        SELECT d.*, NOT s.capped AND d.amount > s.free AS lacks, d.amount - s.free AS lacking
-        FROM unnest(p_funding.draws) WITH ORDINALITY AS d (part, source_id, amount, place)
-        INNER JOIN source AS s ON d.source_id = s.source_id AND s.tenant_id = p_tenant_id
-        ORDER BY d.place
-    LOOP
-        IF v_draw.lacks THEN
+    FOREACH v_draw IN ARRAY p_funding.draws LOOP
+        SELECT v_draw.amount - s.free INTO v_lacking
+        FROM source AS s
+        WHERE s.tenant_id = p_tenant_id AND s.source_id = v_draw.source_id AND NOT s.capped;
+        IF v_lacking > 0 THEN
             PERFORM entry_append(
                 p_tenant_id, v_draw.source_id, 'grant', p_filed_at, p_at,
-                p_granted_delta => v_draw.lacking
+                p_granted_delta => v_lacking
             );
         END IF;
         PERFORM entry_append(

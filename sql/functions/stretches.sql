@@ -4,7 +4,7 @@
 -- The time between two instants, cut wherever a call would be paid from another source or at
 -- another price: a month ends, a benefit ends, a rate changes. Each stretch names the sources
 -- that are open then, as sources_open does, and the rate that holds then, or null. The first
--- begins and the last ends nowhere: what a clock is off by must not leave a second unpaid.
+-- begins and the last ends nowhere: where none of them is near, clocks may differ.
 --
 -- Retries: safe.
 -- Locks:   the sources that are new. The caller holds the tenant's row.
@@ -29,14 +29,21 @@ DECLARE
     v_changes_at timestamptz[] := '{}';
     v_changes rate_terms[] := '{}';
     v_next integer := 1;
+    v_no_rate rate_terms := ROW(null, null, null, null, null, null, null)::rate_terms;
     v_stretch stretch;
 BEGIN
+    v_stretch.rate := p_rate;
     IF 'credits' = ANY(p_kinds) AND p_rate IS NOT null THEN
+        -- A deck may have been loaded since, and hold from an instant before the decision on.
+        IF p_from > p_decided_at THEN
+            v_stretch.rate := rate_in_force(p_rate, p_e164, p_region, p_from);
+        END IF;
         SELECT coalesce(array_agg(c.at), '{}'), coalesce(array_agg(c.rate), '{}')
         INTO v_changes_at, v_changes
-        FROM rate_changes(p_rate, p_e164, p_region, p_decided_at, p_to) AS c;
+        FROM rate_changes(
+            p_rate, p_e164, p_region, p_from, p_to, coalesce(v_stretch.rate, v_no_rate)
+        ) AS c;
     END IF;
-    v_stretch.rate := p_rate;
     v_stretch.from_at := '-infinity';
     LOOP
         WHILE v_changes_at[v_next] <= v_at LOOP

@@ -83,6 +83,7 @@ CREATE TYPE part_proposal AS (
     seconds integer,
     micros bigint,
     rate rate_terms,
+    begins_at timestamptz,
     from_at timestamptz,
     to_at timestamptz
 );
@@ -217,6 +218,8 @@ CREATE TABLE part (
     seconds integer NOT NULL CHECK (seconds > 0),
     micros bigint NOT NULL CHECK (micros >= 0),
     rate rate_terms,
+    -- The order in which parts pay: a later slice may pay for what an earlier one left out.
+    begins_at timestamptz NOT NULL,
     from_at timestamptz NOT NULL,
     to_at timestamptz NOT NULL CHECK (to_at > from_at),
     at timestamptz NOT NULL,
@@ -397,7 +400,7 @@ FROM old_dial_out AS d;
 
 INSERT INTO part (
     tenant_id, dial_out_id, filed_at, slice, part, kind, benefit_id, source_id, seconds, micros,
-    rate, from_at, to_at, at
+    rate, begins_at, from_at, to_at, at
 )
 SELECT
     p.tenant_id,
@@ -411,6 +414,7 @@ SELECT
     p.seconds,
     p.micros,
     p.rate,
+    r.at AS begins_at,
     '-infinity' AS from_at,
     'infinity' AS to_at,
     r.at

@@ -141,6 +141,49 @@ FROM dial_out AS d
 WHERE d.ended_at IS null AND d.expires_at IS NOT null
 GROUP BY GROUPING SETS ((d.tenant_id), (d.tenant_id, d.organizer_id));
 
+-- What they set aside goes off again when they end.
+
+INSERT INTO limit_day (tenant_id, day, organizer_id, callees, micros)
+SELECT
+    d.tenant_id,
+    (d.requested_at AT TIME ZONE t.time_zone)::date AS day,
+    coalesce(d.organizer_id, '') AS organizer_id,
+    0 AS callees,
+    sum(p.micros) AS micros
+FROM dial_out AS d
+INNER JOIN tenant AS t ON d.tenant_id = t.tenant_id
+INNER JOIN part AS p
+    ON
+        d.tenant_id = p.tenant_id
+        AND d.dial_out_id = p.dial_out_id
+        AND d.requested_at = p.filed_at
+WHERE d.ended_at IS null AND d.expires_at IS NOT null
+GROUP BY
+    d.tenant_id,
+    (d.requested_at AT TIME ZONE t.time_zone)::date,
+    GROUPING SETS ((), (d.organizer_id));
+
+INSERT INTO meeting_day (tenant_id, day, conference_id, seconds, micros)
+SELECT
+    d.tenant_id,
+    (d.requested_at AT TIME ZONE t.time_zone)::date AS day,
+    d.conference_id,
+    sum(d.talk_seconds) AS seconds,
+    sum(p.micros) AS micros
+FROM dial_out AS d
+INNER JOIN tenant AS t ON d.tenant_id = t.tenant_id
+CROSS JOIN
+    LATERAL (
+        SELECT coalesce(sum(p.micros), 0) AS micros
+        FROM part AS p
+        WHERE
+            p.tenant_id = d.tenant_id
+            AND p.dial_out_id = d.dial_out_id
+            AND p.filed_at = d.requested_at
+    ) AS p
+WHERE d.ended_at IS null AND d.expires_at IS NOT null
+GROUP BY d.tenant_id, (d.requested_at AT TIME ZONE t.time_zone)::date, d.conference_id;
+
 RESET search_path;
 
 RESET ROLE;

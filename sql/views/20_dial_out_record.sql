@@ -61,7 +61,7 @@ SELECT
                 sum(f.micros) AS micros,
                 CASE d.state WHEN 'ended' THEN coalesce(sum(b.seconds), 0) END AS billed_seconds,
                 CASE d.state WHEN 'ended' THEN coalesce(sum(b.micros), 0) END AS billed_micros,
-                min((f.slice, f.part)) AS place
+                min((f.begins_at, f.slice, f.part)) AS place
             FROM dialout.part AS f
             LEFT JOIN dialout.charge AS b
                 ON

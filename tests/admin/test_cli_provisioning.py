@@ -15,6 +15,7 @@ from typer.main import get_command
 
 from gateway import db
 from gateway.cli.main import cli
+from gateway.cli.rate_decks import CLASHES_SHOWN
 from gateway.core.choices import Choices
 from gateway.provisioning.imports import FAULTS_MAX
 from tests.admin.conftest import Commands, Logins
@@ -574,6 +575,22 @@ def test_clashes_with_the_numbering_plans_are_told(commands: Commands) -> None:
     assert "2 lines are at odds with the numbering plans." in person.stderr
 
 
+def test_the_table_of_clashes_has_an_end(commands: Commands) -> None:
+    """A deck of another country has one in each line; machines get them all."""
+    put = ("deck", "import", "-", "--name", "std", "--currency", "USD")
+    prefixes = [f"44{number}" for number in range(200, 207 + CLASHES_SHOWN)]
+    rows = "".join(f"{prefix},1,1,1,US\n" for prefix in prefixes)
+    sheet = f"prefix,price,initial_increment,increment,regions\n{rows}"
+
+    machine = commands.done(*put, sheet=sheet)
+    person = commands.run(*put, sheet=sheet)
+
+    assert [each["prefix"] for each in machine["clashes"]] == prefixes
+    assert sum(prefix in person.stderr for prefix in prefixes) == CLASHES_SHOWN
+    assert "7 more are not listed here: --json prints all." in person.stderr
+    assert f"{len(prefixes)} lines are at odds" in person.stderr
+
+
 def test_the_list_of_faults_has_an_end(commands: Commands, acme: str) -> None:
     """A sheet of another kind has a fault in each line; nobody reads a hundred thousand."""
     sheet = ORGANIZERS + "x\n" * (FAULTS_MAX + 7)
@@ -685,5 +702,5 @@ def test_each_command_is_for_people_and_machines(noun: str, name: str) -> None:
     assert command.help
     for parameter in command.params:
         assert getattr(parameter, "help", None), parameter.name
-    if name not in ("list", "show", "purchases"):
+    if name not in ("list", "show", "purchases", "blocked", "recharges"):
         assert {"--by", "--because"} <= options

@@ -73,11 +73,17 @@ class Site:
         return {math.ceil(seconds - 0.02), math.ceil(seconds + 0.02)}
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def parts() -> AsyncIterator[Stack]:
+    """PostgreSQL, a carrier and an Asterisk; whoever stops one of them starts it again."""
+    async with stack(LAB, applications={APPLICATION: APPLICATION_SECRET}) as running:
+        yield running
+
+
 @pytest_asyncio.fixture(loop_scope="session")
-async def site(tmp_path: Path) -> AsyncIterator[Site]:
-    """A site of this test alone."""
+async def site(parts: Stack, tmp_path: Path) -> AsyncIterator[Site]:
+    """A gateway and a meeting of this test alone."""
     async with (
-        stack(LAB, applications={APPLICATION: APPLICATION_SECRET}) as parts,
         db.pool(parts.owner) as pool,
         Service(
             parts.asterisk,

@@ -43,7 +43,7 @@ UNTIL_CUT_SECONDS = LONGEST_SECONDS + 10
 
 @dataclass(slots=True, kw_only=True)
 class Site:
-    """A stack and a gateway that a test may break. ``witness`` sees every event on Asterisk."""
+    """A stack, and a gateway that a test may break. ``witness`` sees every event on Asterisk."""
 
     parts: Stack
     service: Service
@@ -87,13 +87,19 @@ class Site:
         return float((await self.witness.event("DialEnd", DestUniqueid=leg))["Timestamp"])
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def parts() -> AsyncIterator[Stack]:
+    """PostgreSQL, a carrier and an Asterisk beside which no other gateway runs."""
+    async with stack(LAB, applications={APPLICATION: APPLICATION_SECRET}) as running:
+        yield running
+
+
 @pytest_asyncio.fixture(loop_scope="session")
-async def site(tmp_path: Path) -> AsyncIterator[Site]:
-    """A site of this test alone, whose slices are short."""
+async def site(parts: Stack, tmp_path: Path) -> AsyncIterator[Site]:
+    """A gateway of this test alone, whose slices are short."""
     log = tmp_path / "gateway.log"
     async with (
         AsyncExitStack() as opened,
-        stack(LAB, applications={APPLICATION: APPLICATION_SECRET}) as parts,
         db.pool(parts.owner) as pool,
         Service(parts.asterisk, database=parts.gateway, output=log, options=SLICED) as service,
         service.client() as client,
@@ -116,6 +122,11 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
             log=log,
             opened=opened,
         )
+
+
+def is_told(heard_at: float, end: float) -> bool:
+    """Return whether what was heard at an instant is the warning of an end."""
+    return 0 <= heard_at - (end - WARNING_SECONDS) < 0.6
 
 
 def key_of(meeting: Meeting, placed: Answer) -> DialOutKey:
@@ -212,7 +223,7 @@ async def test_the_callee_is_warned_of_the_end_and_of_no_other(site: Site) -> No
 
     assert talked == pytest.approx(12, abs=0.1)
     [warned_at] = telephone.heard_at()
-    assert 0 <= warned_at - (answered_at + 12 - WARNING_SECONDS) < 0.6
+    assert is_told(warned_at, answered_at + 12)
 
 
 async def test_asterisk_warns_and_cuts_without_a_gateway(site: Site) -> None:
@@ -232,7 +243,7 @@ async def test_asterisk_warns_and_cuts_without_a_gateway(site: Site) -> None:
 
     assert talked == pytest.approx(2 * SLICE_SECONDS, abs=0.1)
     [warned_at] = telephone.heard_at()
-    assert 0 <= warned_at - (answered_at + 2 * SLICE_SECONDS - WARNING_SECONDS) < 0.6
+    assert is_told(warned_at, answered_at + 2 * SLICE_SECONDS)
     assert ended["billable_seconds"] == 2 * SLICE_SECONDS
     await site.meeting.assert_books_are_clean()
 
@@ -256,8 +267,11 @@ async def test_a_gateway_that_was_restarted_pays_on(site: Site) -> None:
     assert talked == pytest.approx(LONGEST_SECONDS, abs=0.1)
     assert await slices_of(site.meeting, placed) == 3
     assert ended["billable_seconds"] == LONGEST_SECONDS
-    [warned_at] = telephone.heard_at()
-    assert 0 <= warned_at - (answered_at + LONGEST_SECONDS - WARNING_SECONDS) < 0.6
+    *sooner, warned_at = telephone.heard_at()
+    assert is_told(warned_at, answered_at + LONGEST_SECONDS)
+    # Until the second gateway moves the limit, the end of the first slice is the end.
+    assert len(sooner) <= 1
+    assert all(is_told(at, answered_at + SLICE_SECONDS) for at in sooner)
     await site.meeting.assert_books_are_clean()
 
 

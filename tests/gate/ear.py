@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 _RTP_HEADER_BYTES = 12
 _RTP_SOURCE_AT = 8
@@ -60,8 +61,8 @@ class Ear(asyncio.DatagramProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take what answers are sent by."""
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._transport = transport
+        # No instance of it before Python 3.12.
+        self._transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         """Take one packet of any of them, and answer it with as much silence."""
@@ -82,10 +83,27 @@ class Ear(asyncio.DatagramProtocol):
 
 @asynccontextmanager
 async def ear_on(port: int) -> AsyncIterator[Ear]:
-    """Listen on a port of the loopback interface."""
+    """Listen on a port of the loopback interface.
+
+    Raises at the end what asyncio would only have logged meanwhile: an ear that fails on a
+    packet may well have heard nothing that a test waits for, or kept no silence.
+    """
+    faults: list[Exception] = []
+
+    def note(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        loop.default_exception_handler(context)
+        faults.append(context.get("exception") or RuntimeError(context["message"]))
+
     loop = asyncio.get_running_loop()
-    transport, ear = await loop.create_datagram_endpoint(Ear, local_addr=("127.0.0.1", port))
+    handler = loop.get_exception_handler()
+    loop.set_exception_handler(note)
     try:
-        yield ear
+        transport, ear = await loop.create_datagram_endpoint(Ear, local_addr=("127.0.0.1", port))
+        try:
+            yield ear
+        finally:
+            transport.close()
     finally:
-        transport.close()
+        loop.set_exception_handler(handler)
+    if faults:
+        raise ExceptionGroup("the ear failed", faults)

@@ -207,16 +207,20 @@ class Scene:
         )
         await self.gateway.send(("Action", whisper.name), *whisper.headers)
 
-    async def say_in(self, room: str) -> None:
-        """Have something said in a conference, for everybody in it."""
+    async def say_in(self, room: str) -> str:
+        """Have something said in a conference, for everybody in it; return who says it."""
+        speaker = f"{new_key()}-says"
         await self.gateway.send(
             ("Action", "Originate"),
             ("Channel", "Local/s@dialout-join/n"),
             ("Application", "Playback"),
             ("Data", "demo-congrats"),
             ("Async", "true"),
+            ("ChannelId", speaker),
+            ("OtherChannelId", f"{speaker}-there"),
             ("Variable", f"DIALOUT_CONFERENCE={room}"),
         )
+        return speaker
 
     async def record(self, key: str) -> str | None:
         """Return the record that the gate left of a dial-out."""

@@ -11,19 +11,20 @@ from tests.gate.scene import Scene, Visit, new_key, new_number
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-ROOM = "warnings"
 LISTENS = "70"
 
 LATE_SECONDS_MAX = 0.6
 """How late a warning may begin: the whisper has to be set up, and its sound has a beginning."""
 
 
-async def call(scene: Scene, ear: Ear, **terms: str) -> tuple[Visit, str, float, Telephone]:
-    """Connect a telephone that listens, to the one room of these tests.
+async def call(
+    scene: Scene, ear: Ear, room: str | None = None, **terms: str
+) -> tuple[Visit, str, float, Telephone]:
+    """Connect a telephone that listens; return its visit, leg, instant of answer and ear.
 
-    Return its visit, leg, instant of answer and ear.
+    It is in a conference of its own unless a ``room`` is named.
     """
-    visit, answer = await scene.connect(new_number(LISTENS), room=ROOM, **terms)
+    visit, answer = await scene.connect(new_number(LISTENS), room=room, **terms)
     telephone = await ear.next_telephone()
     return visit, answer["DestUniqueid"], float(answer["Timestamp"]), telephone
 
@@ -40,23 +41,25 @@ async def test_the_callee_alone_is_warned(scene: Scene) -> None:
     After the Originate nothing is asked of Asterisk any more: a gateway that dies then is
     not missed. The call is cut on time all the same.
     """
+    room = f"warnings-{new_key()[:8]}"
     async with ear_on(scene.carrier.ear_port) as ear:
-        visit, leg, answered_at, warned = await call(scene, ear, talk_ms="14000")
-        other, _, _, unwarned = await call(scene, ear)
+        visit, leg, answered_at, warned = await call(scene, ear, room, talk_ms="10000")
+        other, _, _, unwarned = await call(scene, ear, room)
         for each in (visit, other):
             joined = await scene.intruder.event("ConfbridgeJoin", Uniqueid=f"{each.key}-join")
-            assert joined["Conference"] == ROOM
-        await scene.warn(visit, leg, "11-5")
-        hangup = await scene.ended(leg, deadline_seconds=20)
+            assert joined["Conference"] == room
+        await scene.warn(visit, leg, "7-3")
+        hangup = await scene.ended(leg, deadline_seconds=15)
         heard_meanwhile = unwarned.heard_at()
-        await scene.say_in(ROOM)
+        speaker = await scene.say_in(room)
         await unwarned.hears()
+        await scene.hangup(speaker)
         await scene.hangup(other.channel)
         await scene.ended(other.uniqueid)
 
-    assert_heard(warned, [answered_at + 3, answered_at + 9])
+    assert_heard(warned, [answered_at + 3, answered_at + 7])
     assert heard_meanwhile == []
-    assert float(hangup["Timestamp"]) - answered_at == pytest.approx(14, abs=0.1)
+    assert float(hangup["Timestamp"]) - answered_at == pytest.approx(10, abs=0.1)
 
 
 async def test_a_warning_follows_the_limit_when_it_is_moved(scene: Scene) -> None:
@@ -66,10 +69,10 @@ async def test_a_warning_follows_the_limit_when_it_is_moved(scene: Scene) -> Non
         await scene.warn(visit, leg, "3")
         await scene.move_limit(leg, answered_at + 8 - time.time())
         await _until(answered_at + 7.5)
-        await scene.move_limit(leg, answered_at + 13 - time.time())
+        await scene.move_limit(leg, answered_at + 12 - time.time())
         await scene.ended(leg, deadline_seconds=10)
 
-    assert_heard(telephone, [answered_at + 5, answered_at + 10])
+    assert_heard(telephone, [answered_at + 5, answered_at + 9])
 
 
 async def test_a_warning_that_lies_before_the_answer_is_left_out(scene: Scene) -> None:

@@ -117,9 +117,9 @@ STEPS: list[tuple[Step, str, dict[str, JsonValue] | None, dict[str, JsonValue] |
     (purchase_add, "purchase", None, {"quantity": 3}),
     (
         lambda change, tenant_id: change.credits_add(tenant_id, GRANT_ID, Micros(7), NOON),
-        "entry",
+        "credit_grant",
         None,
-        {"granted_delta": 7, "grant_id": str(GRANT_ID)},
+        {"micros": 7, "grant_id": str(GRANT_ID)},
     ),
     (meeting_put(MeetingPermission.EVERYONE), "meeting", None, {"to_self": "everyone"}),
     (

@@ -600,19 +600,8 @@ class TestStanding:
     ("finding", "tampering"),
     [
         (
-            "granted_unneeded",
-            """
-            WITH given AS (
-                INSERT INTO dialout.entry (tenant_id, source_id, kind, granted_delta, at)
-                SELECT tenant_id, source_id, 'grant', 1, now()
-                FROM dialout.source WHERE kind = 'promotion'
-            )
-            UPDATE dialout.source SET granted = granted + 1 WHERE kind = 'promotion'
-            """,
-        ),
-        (
             "source_not_valid",
-            "UPDATE dialout.part SET at = '2018-07-01' WHERE at < '2018-07-01'",
+            "UPDATE dialout.part SET from_at = '2018-07-01' WHERE at < '2018-07-01'",
         ),
         ("source_not_valid", "UPDATE dialout.source SET valid_from = $1 WHERE kind = 'addon'"),
         (

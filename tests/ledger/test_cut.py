@@ -231,6 +231,7 @@ GATEWAYS: Final[dict[str, Act]] = {
     "outbox_sweep": lambda s: s.outbox.sweep(NOON + timedelta(days=350)),
     "proof_claim": _proof_claim,
     "proof_end": lambda s: s.ledger.proof_end(HOLDER, PROOF),
+    "proof_release": lambda s: s.ledger.proof_release(HOLDER),
     "rate_deck_find": lambda s: s.ledger.rate_deck_find("none"),
     "refuse": _refuse,
     "rehearse": _rehearse,

@@ -137,4 +137,5 @@ async def test_the_command_prints_what_was_saved(
     assert row.replace("│", "").split()[1:] == ["alone", "1", "1680", "336000", "EUR"]
     [saving] = json.loads(await printed("--json", "--tenant", str(world.tenant_id)))
     assert (saving["saved_seconds_at_most"], saving["saved_micros_at_most"]) == (1680, 336_000)
+    assert json.loads(await printed("--json", "--tenant", "Acme")) == [saving]
     assert json.loads(await printed("--json", "--until", NOON.isoformat())) == []

@@ -102,7 +102,7 @@ async def test_a_rehearsal_leaves_nothing_behind(
 ) -> None:
     """Nothing is reserved or recorded, no month is opened, and no lock is kept."""
     counts = "SELECT count(*) FROM dialout."
-    tables = ("dial_out", "source", "entry", "reservation", "tenant_audit")
+    tables = ("dial_out", "part", "charge", "source", "entry", "chain", "tenant_audit")
     before = [await owner.fetchval(counts + table) for table in tables]
 
     answers = [await explainer.rehearsed(asked(funded, number), NOON) for number in NUMBERS]
@@ -131,8 +131,8 @@ async def test_the_instant_decides_the_regime(
     await world.update(rate_deck=name)
     await world.add_licence(valid_from=since)
     await world.add_licence(sku=Sku.COMMUNICATIONS_CREDITS, valid_from=since)
-    await world.add_credits(1_000_000)
     instant = datetime.fromisoformat(at).replace(tzinfo=UTC)
+    await world.add_credits(1_000_000, at=instant)
 
     answer = await explainer.rehearsed(asked(world, "020 7946 0123"), instant)
 

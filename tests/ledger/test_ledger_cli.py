@@ -38,6 +38,14 @@ async def _one_call(dsn: str) -> UUID:
     return world.tenant_id
 
 
+async def _call_that_goes_on(dsn: str) -> None:
+    async with db.pool(settings(dsn)) as pool:
+        ledger = Ledger(pool, call_seconds_max=20.0)
+        world = await World.create(ledger, Provisioning(pool, call_seconds_max=20.0))
+        await world.add_credits(10**9)
+        await world.released(CREDITS, seconds=600)
+
+
 async def _execute(dsn: str, *statements: str) -> None:
     async with db.pool(settings(dsn)) as pool, pool.acquire() as connection:
         for statement in statements:
@@ -149,6 +157,38 @@ def test_old_months_go_out_and_come_back(tenant_id: UUID) -> None:
     assert run("attach", "--month", "2026-03").stdout == "2026-03: attached\n"
     assert run("attach", "--month", "2026-03").exit_code == 1
     assert run("check").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("before", "outcome"), [("2026-04", "open_calls"), ("9999-12", "not_over")]
+)
+def test_what_is_said_before_is_what_is_done(
+    tenant_id: UUID, dsn: str, before: str, outcome: str
+) -> None:
+    """A rehearsal that promises what is then refused is worth nothing to a script."""
+    if outcome == "open_calls":
+        asyncio.run(_call_that_goes_on(dsn))
+
+    rehearsed = run("detach", "--before", before, "--dry-run", "--json")
+    done = run("detach", "--before", before, "--json")
+
+    assert (rehearsed.exit_code, done.exit_code) == (1, 1), rehearsed.output + done.output
+    assert lines(rehearsed)[-1] == lines(done)[-1]
+    assert lines(done)[-1]["outcome"] == outcome
+
+
+def test_a_tenant_is_checked_by_name(tenant_id: UUID, tmp_path: Path) -> None:
+    """As everywhere; and one that nobody knows is not called clean."""
+    kept = tmp_path / "heads.jsonl"
+    kept.write_text(run("check", "--json").stdout)
+
+    [head, _] = lines(run("check", "--tenant", "Acme", "--heads", str(kept), "--json"))
+
+    assert head["head"]["tenant_id"] == str(tenant_id)
+    for stranger in ("Nobody", str(UUID(int=7))):
+        refused = run("check", "--tenant", stranger, "--json")
+        assert refused.exit_code == 1
+        assert lines(refused)[0]["outcome"] == "unknown_tenant"
 
 
 def test_an_unsound_month_stays(tenant_id: UUID, dsn: str) -> None:

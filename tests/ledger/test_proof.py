@@ -1,5 +1,6 @@
 """The check that runs by itself: one gateway at a time, all of them show what was found."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -11,13 +12,15 @@ from gateway import db
 from gateway.db import Connection
 from gateway.ledger import FindingCode, LastProof, Ledger
 from gateway.metrics import REGISTRY, exposition
-from gateway.proof import LEASE_SECONDS, Proof
+from gateway.proof import Proof
+from gateway.settings import ProofSettings
 from tests.ledger.conftest import settings
 from tests.ledger.test_check import disarm
-from tests.ledger.world import CREDITS, World
+from tests.ledger.world import CREDITS, World, until_somebody_waits
 
 NOW = datetime(2026, 5, 5, tzinfo=UTC)
 DAY = timedelta(days=1)
+LEASE_SECONDS = ProofSettings().lease_seconds()
 
 
 @pytest.fixture
@@ -33,7 +36,7 @@ def proof(
     ledger: Ledger, now: Callable[[], datetime] = lambda: NOW, every: timedelta = DAY
 ) -> Proof:
     """Return a gateway's own."""
-    return Proof(ledger=ledger, every=every, now=now)
+    return Proof(ledger=ledger, every=every, lease_seconds=LEASE_SECONDS, now=now)
 
 
 def shown(name: str, **labels: str) -> float | None:
@@ -112,6 +115,23 @@ async def test_a_claim_keeps_others_away_until_its_holder_is_silent(ledger: Ledg
     assert not await claims(first, LEASE_SECONDS + 3)
     await ledger.proof_end(second, late)
     assert (await ledger.proof_claim(first, NOW, every=DAY, lease_seconds=1)) == (False, late)
+
+
+async def test_a_gateway_that_stops_leaves_the_check_to_others(
+    ledger: Ledger, world: World, owner: Connection
+) -> None:
+    """A new version is rolled out in the midst of a check: the next gateway begins at once."""
+    async with owner.transaction():
+        await owner.execute("LOCK TABLE dialout.source IN ACCESS EXCLUSIVE MODE")
+        checking = asyncio.create_task(proof(ledger).turn())
+        await until_somebody_waits(owner)
+        assert await owner.fetchval("SELECT claimed_by IS NOT NULL FROM dialout.proof")
+        checking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await checking
+
+    claimed, last = await ledger.proof_claim(uuid4(), NOW, every=DAY, lease_seconds=LEASE_SECONDS)
+    assert (claimed, last) == (True, None)
 
 
 async def test_a_ledger_that_is_away_is_waited_for(ledger: Ledger, owner: Connection) -> None:

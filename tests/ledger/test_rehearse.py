@@ -135,7 +135,7 @@ async def test_the_gateway_may_rehearse(world: World, owner: Connection) -> None
     found = await owner.fetchrow(REHEARSE, world.tenant_id, ORGANIZER, NOON)
 
     assert found is not None
-    assert (found["outcome"], found["talk_seconds"]) == ("reserved", 1800)
+    assert (found["outcome"], found["talk_seconds"]) == ("reserved", 300)
 
 
 async def test_a_bug_is_an_error_as_in_a_call(world: World) -> None:

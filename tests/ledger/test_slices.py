@@ -1,6 +1,7 @@
 """A call that lasts is paid for slice by slice, and each second by what pays when it begins."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -28,6 +29,10 @@ from tests.ledger.world import (
 SLICE = 300
 SECOND = timedelta(seconds=1)
 ADDON = (Source(kind=SourceKind.ADDON, benefit_id="extended_dialout_us_ca"),)
+PROMOTION_THEN_CREDITS = (
+    Source(kind=SourceKind.PROMOTION, benefit_id="complimentary_2018"),
+    *CREDITS,
+)
 MIDNIGHT = datetime(2026, 4, 1, tzinfo=UTC)
 
 
@@ -276,6 +281,61 @@ class TestSplit:
         assert (march.reserved, april.reserved) == (0, 0)
         assert await ledger.check() == ()
 
+    @pytest.mark.parametrize("after_seconds", [290, 300, 310, 350, 380, 390])
+    async def test_no_second_is_left_out_before_a_month_ends(
+        self, ledger: Ledger, world: World, after_seconds: int
+    ) -> None:
+        """Answered at once, a call passes the month's end later than one that rings for long."""
+        await world.add_licence()
+        start = MIDNIGHT - after_seconds * SECOND
+        key = await answered_at(world, start, sources=POOL, seconds=3600)
+        await ledger.extend(key, slices=1, at=start + 200 * SECOND)
+        await ledger.extend(key, slices=2, at=start + 500 * SECOND)
+
+        _, ended = await ledger.settle(key, **world.ending(start, start + 600 * SECOND))
+
+        assert ended is not None
+        assert (ended.billable_seconds, ended.overrun_seconds) == (600, 0)
+        march, april = await ledger.balances(world.tenant_id)
+        assert (march.used, april.used) == (after_seconds, 600 - after_seconds)
+        assert await ledger.check() == ()
+
+    async def test_what_is_promised_is_paid_whenever_it_is_answered(
+        self, ledger: Ledger, world: World
+    ) -> None:
+        """Too little before the month ends must not take what is there after it from the call."""
+        await world.add_licence()
+        start = MIDNIGHT - 80 * SECOND
+        await world.reserve(None, POOL, seconds=3530, at=MIDNIGHT - timedelta(hours=2))
+        late = MIDNIGHT + 5 * SECOND
+        key = await answered_at(world, late, asked_at=start, sources=POOL)
+
+        _, ended = await ledger.settle(key, **world.ending(late, late + 70 * SECOND))
+
+        assert ended is not None
+        assert (ended.billable_seconds, ended.overrun_seconds) == (70, 0)
+        assert await ledger.check() == ()
+
+    async def test_funds_that_come_late_fill_the_gap(self, ledger: Ledger, world: World) -> None:
+        """The pool ends ten seconds before its month: bought funds pay them, and no more."""
+        await world.add_licence()
+        start = MIDNIGHT - 80 * SECOND
+        await world.reserve(None, POOL, seconds=3530, at=MIDNIGHT - timedelta(hours=2))
+        await world.add_credits(1_000)
+        key = await answered_at(world, start)
+        await world.add_credits(1_000_000, at=start)
+
+        extension = await ledger.extend(key, slices=1, at=start)
+        _, ended = await ledger.settle(key, **world.ending(start, start + 200 * SECOND))
+
+        assert (extension.outcome, ended and ended.billable_seconds) == ("extended", 200)
+        assert await billed(world, key) == [
+            ("pool", 70, 0),
+            ("credits", 10, 5_000 + 12_000),
+            ("pool", 120, 0),
+        ]
+        assert await ledger.check() == ()
+
     async def test_the_new_month_pays_again(self, ledger: Ledger, world: World) -> None:
         """Pool until it ends, credits until midnight, and then the pool of the new month."""
         await world.add_licence()
@@ -351,6 +411,45 @@ class TestPrice:
 
         assert ended is not None
         assert ended.cost_micros == cost
+        assert await ledger.check() == ()
+
+    async def test_a_deck_that_was_loaded_late_prices_the_next_slice(
+        self, ledger: Ledger, world: World
+    ) -> None:
+        """It holds from an instant before the call, and was written after it was decided."""
+        deck = f"deck {uuid4()}"
+        await world.put_deck(deck, [LONDON_ROW], YEAR_BEFORE)
+        await world.add_credits(100_000_000)
+        key = await begun(world, sources=CREDITS, rate=await world.rate_of(deck, LONDON_ROW))
+        dear = replace(LONDON_ROW, price_micros=Micros(999_000))
+        await world.put_deck(deck, [dear], NOON - SECOND)
+
+        await ledger.extend(key, slices=1, at=NOON + 200 * SECOND)
+        _, ended = await world.settle(key, 600_000)
+
+        assert ended is not None
+        assert ended.cost_micros == 5_000 + 5 * 12_000 + 5 * 999_000
+        assert await ledger.check() == ()
+
+    async def test_a_source_without_a_cap_pays_on_both_sides(
+        self, ledger: Ledger, world: World
+    ) -> None:
+        """What was given back is used before more is granted, over two stretches, too."""
+        at = datetime(2018, 5, 15, tzinfo=UTC)
+        deck = f"deck {uuid4()}"
+        await world.add_licence(valid_from=at - timedelta(days=900))
+        await world.put_deck(deck, [LONDON_ROW], at - timedelta(days=30))
+        dear = replace(LONDON_ROW, price_micros=Micros(60_000))
+        await world.put_deck(deck, [dear], at + 120 * SECOND)
+        rate = await world.rate_of(deck, LONDON_ROW)
+        first = await answered_at(world, at, sources=PROMOTION_THEN_CREDITS, rate=rate)
+        await ledger.settle(first, **world.ending(at, at + SECOND))
+
+        second = await answered_at(world, at, sources=PROMOTION_THEN_CREDITS, rate=rate)
+        await ledger.extend(second, slices=1, at=at)
+        await ledger.settle(second, **world.ending(at, at + 500 * SECOND))
+
+        assert (await world.books(SourceKind.PROMOTION))[1:3] == (501, 0)
         assert await ledger.check() == ()
 
     async def test_what_is_set_aside_suffices_whenever_it_is_answered(

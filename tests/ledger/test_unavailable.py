@@ -3,18 +3,31 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
+from socket import SOCK_STREAM
 from uuid import uuid4
 
 import asyncpg
 import pytest
 
 from gateway import db
+from gateway.admission import Admission
+from gateway.ami import AmiClient
+from gateway.bridge import Bridge
 from gateway.core.facts import SourceKind
+from gateway.dialer import Dialer
+from gateway.guard import Guard
+from gateway.inquiry import Inquiry
 from gateway.lab.postgres import Postgres
+from gateway.lab.program import free_port
 from gateway.ledger import Ledger, LedgerUnavailable, Provisioning, RequestOutcome
+from gateway.reconcile import Reconciliation
+from gateway.settings import CallSettings, GuardSettings
+from gateway.settlement import Settlement
+from gateway.slices import Slices
 from tests.ledger.conftest import processes, settings
 from tests.ledger.world import NOON, POOL, World
 
@@ -108,6 +121,60 @@ async def test_a_server_that_dies_and_comes_back(own_server: Postgres, own_direc
         await ledger.ping()
         assert len(await ledger.open_dial_outs()) == 1
         assert await ledger.check() == ()
+
+
+async def test_it_is_seen_to_be_away_while_asterisk_is(own_server: Postgres) -> None:
+    """Whoever looks at the metrics when both are down must not mend one and find the other."""
+    dsn = await own_server.create_database("both")
+    await db.migrate(settings(dsn))
+    async with db.pool(settings(dsn)) as pool:
+        bridge = _bridge(Ledger(pool, call_seconds_max=0.5))
+        running = asyncio.create_task(bridge.run())
+        try:
+            await _until(lambda: bridge.ledger_answers)
+            await own_server.kill()
+            await _until(lambda: not bridge.ledger_answers)
+        finally:
+            running.cancel()
+            await asyncio.wait({running})
+    assert running.cancelled()
+
+
+def _bridge(ledger: Ledger) -> Bridge:
+    """Return what serves an Asterisk that is not there: nothing listens on the port."""
+    call = CallSettings(caller_id="+442079460999")
+    ami = AmiClient(host="127.0.0.1", port=free_port(SOCK_STREAM), username="a", secret="b")
+    dialer = Dialer(
+        ami=ami,
+        ledger=ledger,
+        admission=Admission(
+            ledger=ledger,
+            inquiry=Inquiry(ledger=ledger, toll_free_regions=call.regions_served_toll_free()),
+            terms=call.terms(),
+        ),
+        settlement=Settlement(ami=ami, ledger=ledger, now=_now),
+        slices=Slices(ami=ami, ledger=ledger, now=_now, warnings=(), ahead_seconds=30),
+        now=_now,
+    )
+    return Bridge(
+        ami=ami,
+        ledger=ledger,
+        dialer=dialer,
+        reconciliation=Reconciliation(ami=ami, ledger=ledger, dialer=dialer),
+        guard=Guard(
+            ami=ami, ledger=ledger, dialer=dialer, patience=GuardSettings().patience(), now=_now
+        ),
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.01)  # a state has no event
 
 
 async def test_a_server_that_hangs_is_away(own_server: Postgres) -> None:

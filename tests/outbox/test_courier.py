@@ -282,6 +282,62 @@ async def test_it_does_not_end_while_the_ledger_is_away(office: Office, dsn: str
     assert {log["event"] for log in logs} == {"ledger.unavailable"}
 
 
+async def test_a_fault_of_one_attempt_is_its_own(office: Office) -> None:
+    """Not even an address that the client cannot read ends the gateway, and no text is kept."""
+    wrong = ("https://xn--n3h.invalid/token", "https://a.invalid/" + "x" * 70_000)
+    for url, fault in zip(wrong, ("InvalidCodepoint", "InvalidURL"), strict=True):
+        assert await office.courier(office.receiver(url=url)).deliver_due() == 2
+        assert {event.fault for event in await office.events()} == {fault}
+        office.clock.passes(seconds=10)
+
+    assert await office.courier().deliver_due() == 2
+    assert await office.states() == [DeliveryState.DELIVERED] * 2
+
+
+async def test_a_sweep_that_fails_stops_no_delivery(office: Office, owner: db.Connection) -> None:
+    """It is tried again after a while, and not at once: what is due goes out meanwhile."""
+    await owner.execute("DROP FUNCTION dialout.outbox_sweep")
+    with capture_logs() as logs:
+        running = asyncio.create_task(office.courier().run())
+        async with asyncio.timeout(20):
+            while await office.states() != [DeliveryState.DELIVERED] * 2:
+                pass
+        running.cancel()
+
+    assert len([log for log in logs if log["event"] == "ledger.unavailable"]) == 1
+
+
+async def test_no_fault_ends_it(office: Office) -> None:
+    """What nobody has thought of is logged, and the courier goes on: calls depend on that."""
+
+    def broken() -> datetime:
+        raise RuntimeError("no time")
+
+    courier = Courier(
+        outbox=office.outbox, client=office.client, receiver=office.receiver(), now=broken
+    )
+    with capture_logs() as logs:
+        running = asyncio.create_task(courier.run())
+        while len(logs) < 2 and not running.done():
+            await asyncio.sleep(0)
+        assert not running.done()
+        running.cancel()
+
+    assert [log["event"] for log in logs] == ["courier.failed"] * 2
+
+
+async def test_no_cookie_is_taken(office: Office) -> None:
+    """A receiver must not be able to mark a gateway, nor to have it say something again."""
+    with_cookie = answers.NO_CONTENT.replace(b"\r\n", b"\r\nSet-Cookie: a=b; Path=/\r\n", 1)
+    office.listener.answers = deque([with_cookie.replace(b"204 No Content", b"500 Oops")] * 2)
+    await office.courier().deliver_due()
+    office.clock.passes(seconds=5)
+    await office.courier().deliver_due()
+
+    assert len(office.listener.requests) == 4
+    assert all("cookie" not in request.headers for request in office.listener.requests)
+
+
 async def test_it_runs_by_itself(office: Office) -> None:
     """As the gateway runs it: what is due is delivered, what time brings about is written."""
     await office.world.add_credits(17_000)

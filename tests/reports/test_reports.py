@@ -390,6 +390,21 @@ async def test_the_organizers_report_tells_domestic_from_international(
     assert other["refused"] == {"not_covered": 2, "organizer_unknown": 1}
 
 
+async def test_people_see_what_organizers_talked_beyond_the_funds(
+    acme: World, commands: Commands
+) -> None:
+    """What nobody paid is somebody's loss: the table has it as the CSV does."""
+    await acme.settle(await acme.released(CREDITS, seconds=60), 67_000)
+
+    ask = ("report", "organizers", str(acme.tenant_id), "--from", "2026-03-01")
+    [row] = await asyncio.to_thread(commands.done, *ask)
+    shown = await asyncio.to_thread(commands.run, *ask)
+
+    assert row["unpaid_seconds"] == 7
+    assert "unpaid" in shown.stdout
+    assert "0:07" in shown.stdout
+
+
 async def test_it_is_all_there_over_http(admin: httpx.AsyncClient, acme: World) -> None:
     """The same rows as by command: JSON, or CSV where that is preferred."""
     await talked(acme, 700)

@@ -183,6 +183,13 @@ def _fits(header: str, form: type[Row]) -> bool:
     return required <= set(header.split(",")) <= set(form.model_fields)
 
 
+@pytest.mark.parametrize("typed", ["1000000.000001", "9" * 20, "9" * 100_000])
+def test_too_much_money_is_told_how_much_there_may_be(typed: str) -> None:
+    """Nothing is wrong with the form of a large number, and nobody is to look for that."""
+    with pytest.raises(ValidationError, match="must be 0 to 1000000 units"):
+        TypeAdapter(Price).validate_python(typed)
+
+
 def test_the_sheets_of_the_manual_are_good() -> None:
     """Whoever copies a sample of docs/provisioning.md has a sheet that can be loaded."""
     manual = (Path(__file__).parents[2] / "docs" / "provisioning.md").read_text(encoding="utf-8")

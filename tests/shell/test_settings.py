@@ -69,6 +69,30 @@ def test_every_fault_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         assert name in text
 
 
+def test_a_list_that_is_none_is_a_fault_among_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is named with the form that it must have, and hides nothing."""
+    with pytest.raises(SettingsError) as caught:
+        read(
+            monkeypatch,
+            **VALID,
+            DIALOUT_CALL__WARNING_SECONDS="60,10",
+            DIALOUT_CALL__TOLL_FREE_REGIONS="US",
+            DIALOUT_CALL__RING_SECONDS="1",
+            DIALOUT_GUARD="x",
+        )
+
+    text = str(caught.value)
+    assert "TOML" not in text
+    assert text.count("must be a list in brackets, like [60, 10]") == 2
+    for name in (
+        "(DIALOUT_CALL__WARNING_SECONDS)",
+        "(DIALOUT_CALL__TOLL_FREE_REGIONS)",
+        "(DIALOUT_CALL__RING_SECONDS)",
+        "(DIALOUT_GUARD)",
+    ):
+        assert name in text
+
+
 def test_an_absent_section_says_what_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing set at all: the message still names each value that must be."""
     with pytest.raises(SettingsError) as caught:

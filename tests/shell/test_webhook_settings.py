@@ -46,11 +46,13 @@ def test_it_goes_by_tls_or_stays_on_this_machine(url: str) -> None:
         "https://user@pay.example/hooks",
         "ftp://pay.example/hooks",
         "pay.example/hooks",
+        "https://xn--n3h.invalid/",
+        "https://pay.example/" + "x" * 70_000,
         "",
     ],
 )
 def test_everything_else_is_refused(url: str) -> None:
-    """In clear to another machine, with a password in it, or no address at all."""
+    """In clear to another machine, with a password in it, or no address that HTTP knows."""
     with pytest.raises(ValidationError):
         settings(url=url)
 
@@ -71,6 +73,15 @@ def test_a_weak_secret_is_refused(secret: str) -> None:
         settings(secret=secret)
     with pytest.raises(ValidationError, match="whsec_ and 24 to 64 bytes"):
         settings(old_secret=secret)
+
+
+def test_only_the_host_of_an_address_is_shown() -> None:
+    """A path or a query may hold a token."""
+    found = settings(url="https://pay.example:8443/hooks-of-ours?token=abc")
+
+    assert found.model_dump(mode="json")["url"] == "https://pay.example"
+    assert "abc" not in repr(found)
+    assert "hooks-of-ours" not in repr(found)
 
 
 def test_an_address_needs_a_secret() -> None:

@@ -5,9 +5,11 @@ It shares no line with the ledger. Amounts are integers, instants microseconds (
 retries by the network or the journal: it is what one clerk would write, call after call.
 """
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import takewhile
 from uuid import UUID
 
 from tests.ledger.stateful.calendar import BEGINNING, END, SECOND, Calendar, first_whole, instant
@@ -78,6 +80,7 @@ class Part:
     seconds: int
     micros: int
     price: Price | None
+    begins: int
     since: int
     until: int
 
@@ -133,6 +136,15 @@ class Call:
     def is_open(self) -> bool:
         """Return whether it still has to end."""
         return self.state not in ("refused", "ended")
+
+    def is_answered_in_time(self, answered_at: int) -> bool:
+        """Return whether the telephone was answered when the first slice reckoned with it.
+
+        The slices after it reckon with the answer that was noted.
+        """
+        wish = self.wish
+        in_time = wish.at <= answered_at <= wish.expires_at + wish.ring_seconds * SECOND
+        return in_time and (self.slices == 1 or self.answered_at == answered_at)
 
     def record(self) -> tuple[object, ...]:
         """Return what everybody can see of it: what a source paid at one price stands together."""
@@ -287,8 +299,8 @@ class Books:
         return "refused", call.record()
 
     def rehearse(self, wish: Wish) -> tuple[object, ...]:
-        """Say what would become of a call."""
-        _, record = self.copy().reserve(wish)
+        """Say what would become of a call, and how long it could last by what there is now."""
+        _, record = self.copy().reserve(replace(wish, slice_seconds=wish.talk_max))
         assert isinstance(record, tuple), "a new call has a record"
         return record[1:4]
 
@@ -335,6 +347,8 @@ class Books:
         assert call.talk is not None, "what was reserved has seconds"
         seconds = min(call.talk, max(1, first_whole(ended_at - answered_at)))
         paid = walk(call.parts, answered_at, seconds)
+        if call.is_answered_in_time(answered_at):
+            assert sum(paid) == seconds, "what was promised is paid, second by second"
         micros = self._bill(call, paid)
         call.state, call.answered_at = "ended", answered_at
         call.billed = tuple(zip(paid, micros, strict=True))
@@ -370,8 +384,7 @@ class Books:
         if call.talk >= wish.talk_max:
             return "longest"
         assert call.answered_at is not None, "it was answered"
-        paid = sum(walk(call.parts, call.answered_at, wish.talk_max))
-        begins = max(call.talk, paid)
+        begins = max(call.talk, reach(call.parts, call.answered_at, wish.talk_max))
         wanted = min(wish.slice_seconds, wish.talk_max - begins)
         starts_at = call.answered_at + begins * SECOND
         funding = self._fund(wish, wanted, starts_at, starts_at, call.parts, at)
@@ -404,16 +417,16 @@ class Books:
             self._count_due(keys, at)
         payable = reserved + sum(lot.free for lot in self._lots(at))
         parts: list[Part] = []
+        sure = seconds
         for since, to, keys, price in stretches:
             length = min(to, until) - max(since, earliest)
-            needed = left = min(seconds, first_whole(length))
+            needed = left = min(first_whole(length), seconds if to == END else sys.maxsize)
             for (kind, benefit), key in zip(wish.asked, keys, strict=True):
                 given, micros = 0, 0
                 if left and kind == "credits":
                     if price is not None and payable > 0:
                         given = seconds_payable(payable, left, price, spent)
-                    if given:
-                        assert price is not None, "credits pay at a price"
+                    if given and price is not None:
                         spent = [*spent, (given, price)]
                         micros = max(0, bound(spent) - reserved)
                         reserved += micros
@@ -429,14 +442,15 @@ class Books:
                             seconds=given,
                             micros=micros,
                             price=price if kind == "credits" else None,
+                            begins=max(since, earliest),
                             since=since,
                             until=to,
                         )
                     )
             if left:
                 ahead = 0 if since == BEGINNING else max(0, (since - latest) // SECOND)
-                return Funding(seconds=needed - left + ahead, parts=tuple(parts))
-        return Funding(seconds=seconds, parts=tuple(parts))
+                sure = min(sure, needed - left + ahead)
+        return Funding(seconds=sure, parts=tuple(parts))
 
     def _stretches(
         self, wish: Wish, earliest: int, until: int
@@ -504,7 +518,7 @@ class Books:
                 source.granted += max(0, part.seconds - source.free)
             source.reserved += part.seconds
             call.draws += ((part.source, part.seconds),)
-        call.parts += funding.parts
+        call.parts = tuple(sorted((*call.parts, *funding.parts), key=lambda part: part.begins))
 
     def _bill(self, call: Call, paid: Sequence[int]) -> list[int]:
         """Use what was paid, release everything, and return the money of each part."""
@@ -596,12 +610,27 @@ class Books:
 
 
 def walk(parts: Sequence[Part], answered_at: int, seconds: int) -> list[int]:
-    """Return how many seconds of a call each part pays, second by second from the answer.
+    """Return how many seconds of a call each part pays."""
+    paid = [0] * len(parts)
+    for payer in _payers(parts, answered_at, seconds):
+        if payer is not None:
+            paid[payer] += 1
+    return paid
+
+
+def reach(parts: Sequence[Part], answered_at: int, seconds: int) -> int:
+    """Return how many seconds of a call are paid from its answer without a gap."""
+    found = _payers(parts, answered_at, seconds)
+    return sum(1 for _ in takewhile(lambda payer: payer is not None, found))
+
+
+def _payers(parts: Sequence[Part], answered_at: int, seconds: int) -> Iterator[int | None]:
+    """Yield which part pays each second of a call, from its answer; None where none does.
 
     A second is paid by the first part that has any left and pays when the second begins; a
     part is done with once a later one has paid.
     """
-    paid = [0] * len(parts)
+    left = [part.seconds for part in parts]
     place = 0
     for second in range(seconds):
         at = answered_at + second * SECOND
@@ -609,14 +638,14 @@ def walk(parts: Sequence[Part], answered_at: int, seconds: int) -> list[int]:
             (
                 each
                 for each in range(place, len(parts))
-                if paid[each] < parts[each].seconds and parts[each].since <= at < parts[each].until
+                if left[each] and parts[each].since <= at < parts[each].until
             ),
             None,
         )
         if payer is not None:
-            paid[payer] += 1
+            left[payer] -= 1
             place = payer
-    return paid
+        yield payer
 
 
 def benefits_of(fair_use_minutes: int, shipped: Sequence[dict[str, str]]) -> dict[str, Benefit]:
