@@ -29,7 +29,15 @@ from gateway.core.key import DialOutKey
 from gateway.core.rating import Micros, Seconds
 from gateway.core.waterfall import CREDITS, Source
 from gateway.lab.postgres import Postgres
-from gateway.ledger import Channel, Ledger, LedgerUnavailable, Provisioning, RequestOutcome, Segment
+from gateway.ledger import (
+    Channel,
+    DeckRow,
+    Ledger,
+    LedgerUnavailable,
+    Provisioning,
+    RequestOutcome,
+    Segment,
+)
 from gateway.settings import DatabaseSettings
 
 TENANTS = 25
@@ -42,6 +50,13 @@ TERMS = replace(
     talk_seconds_max=Seconds(120),
     talk_seconds_min=Seconds(20),
     slice_seconds=Seconds(60),
+)
+ROW = DeckRow(
+    prefix=RATE.prefix,
+    price_micros=RATE.price_micros,
+    connect_fee_micros=RATE.connect_fee_micros,
+    initial_increment_seconds=RATE.initial_increment_seconds,
+    increment_seconds=RATE.increment_seconds,
 )
 LOT_MICROS = 200
 TOP_UP_CHANCE = 0.02
@@ -87,8 +102,10 @@ async def _tenant(provisioning: Provisioning) -> UUID:
     """Make a tenant with an hour of minutes and a lot that a few calls use up."""
     tenant_id, now = uuid4(), datetime.now(UTC)
     async with provisioning.change(actor="bench") as change:
+        # The first deck of a database is the one that the rate is of.
+        await change.rate_deck_put(RATE.deck, RATE.currency, [ROW], now - YEAR)
         await change.tenant_create(
-            tenant_id, name="bench", time_zone="UTC", currency="USD", rate_deck=None
+            tenant_id, name="bench", time_zone="UTC", currency="USD", rate_deck=RATE.deck
         )
         await change.organizer_put(
             tenant_id,

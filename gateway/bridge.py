@@ -45,16 +45,21 @@ class Bridge:
         self._guard = guard
         self._reconciled = False
         self._ledger_answers = False
+        self._beats = False
 
     @property
     def ready(self) -> bool:
         """Whether a call could be placed right now."""
-        return self._ami.ready and self._reconciled and self._ledger_answers
+        return self._can_decide and self._beats
 
     @property
     def ledger_answers(self) -> bool:
         """Whether the ledger answered the last heartbeat."""
         return self._ledger_answers
+
+    @property
+    def _can_decide(self) -> bool:
+        return self._ami.ready and self._reconciled and self._ledger_answers
 
     async def run(self) -> None:
         """Serve until cancelled. Raises ``AmiLoginRefused`` if Asterisk does not let us in."""
@@ -73,6 +78,7 @@ class Bridge:
                     self._dialer.in_doubt.set()
                 case LinkDown():
                     self._reconciled = False
+                    self._beats = False
                     self._dialer.link_lost()
                     self._guard.link_lost()
                 case _:
@@ -116,7 +122,7 @@ class Bridge:
     async def _beat(self) -> None:
         while True:
             await self._ask_ledger()
-            if self.ready:
+            if self._can_decide:
                 await self._renew()
             await asyncio.sleep(HEARTBEAT_SECONDS)
 
@@ -133,6 +139,7 @@ class Bridge:
         try:
             clock_ms = await self._ami.ping()
             await self._ami.set_variable(HEARTBEAT, str(clock_ms // 1000))
+            self._beats = True
         except AmiError as error:
             log.warning("heartbeat.skipped", error=str(error))
 
