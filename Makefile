@@ -14,8 +14,11 @@ help: ## List the targets
 demo: setup ## Real calls through a private Asterisk, a SIP carrier and PostgreSQL; sets everything up by itself
 	@$(BIN)/dialout demo
 
+# The calls wait for telephones most of their time, so the other tests run beside them.
 test: setup check ## Every check and every test, the ones with the real Asterisk and PostgreSQL included
-	@$(BIN)/pytest
+	@log=$$(mktemp); trap 'rm -f $$log' EXIT; $(BIN)/pytest tests/calls > $$log 2>&1 & calls=$$!; \
+	$(BIN)/pytest --ignore=tests/calls; others=$$?; \
+	wait $$calls; calls=$$?; cat $$log; exit $$((calls | others))
 
 check: setup ## The fast checks: format, lint, types, import rules, SQL
 	@$(BIN)/ruff format --check --quiet .
