@@ -27,14 +27,10 @@ BEGIN
             60
         )
     INTO v_bound
-    FROM (
-        SELECT u.seconds, u.price_micros, u.connect_fee_micros, u.initial_increment_seconds,
-            u.increment_seconds
-        FROM unnest(p_seconds, p_rates) AS u (
-            seconds, deck_id, prefix, currency, price_micros, connect_fee_micros,
-            initial_increment_seconds, increment_seconds
-        )
-    ) AS r;
+    FROM unnest(p_seconds, p_rates) AS r (
+        seconds, deck_id, prefix, currency, price_micros, connect_fee_micros,
+        initial_increment_seconds, increment_seconds
+    );
     RETURN v_bound;
 END
 $$;

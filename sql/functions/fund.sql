@@ -114,6 +114,7 @@ BEGIN
                 v_part.seconds := seconds_payable(
                     v_micros_payable, v_left, v_stretch.rate, v_seconds_before, v_rates_before
                 );
+                CONTINUE WHEN v_part.seconds = 0;
                 v_part.rate := v_stretch.rate;
                 v_seconds_before := v_seconds_before || v_part.seconds;
                 v_rates_before := v_rates_before || v_part.rate;
