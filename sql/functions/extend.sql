@@ -75,7 +75,7 @@ BEGIN
         SELECT l.* INTO STRICT v_left
         FROM limits_left(
             p_tenant_id, v_call.organizer_id, v_call.conference_id, null, v_call.asked_kinds,
-            v_call.rate, 0, v_call.requested_at
+            v_call.rate, 0, v_call.requested_at, v_call.kind
         ) AS l;
         v_begins := least(v_begins, v_call.talk_seconds + v_left.seconds);
         v_seconds := least(
@@ -93,7 +93,7 @@ BEGIN
         limit_seconds := CASE
             WHEN
                 v_funding.seconds < v_seconds AND v_call.may_finish
-                AND num_nonnulls(v_left.seconds, v_left.micros) = 0
+                AND (v_call.kind = 'dial_in' OR num_nonnulls(v_left.seconds, v_left.micros) = 0)
                 THEN v_call.talk_seconds_max
             ELSE greatest(talk_seconds, v_call.limit_seconds)
         END;

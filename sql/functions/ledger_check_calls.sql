@@ -69,7 +69,10 @@ AS $$
                 ELSE greatest(
                     p.from_at,
                     least(
-                        p.at + make_interval(secs => d.talk_seconds_max + d.ring_seconds), p.to_at
+                        p.at + make_interval(
+                            secs => d.talk_seconds_max + coalesce(d.ring_seconds, 0)
+                        ),
+                        p.to_at
                     )
                 )
             END AS latest
@@ -82,7 +85,7 @@ AS $$
     SELECT 'unfunded', d.dial_out_id::text, format('it is %s', d.state)
     FROM calls AS d
     LEFT JOIN slices AS l ON d.dial_out_id = l.dial_out_id AND d.requested_at = l.filed_at
-    WHERE (d.state = 'refused') <> (l.dial_out_id IS null)
+    WHERE (coalesce(d.talk_seconds, 0) = 0) <> (l.dial_out_id IS null)
 
     UNION ALL
     SELECT

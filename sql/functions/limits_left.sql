@@ -1,5 +1,5 @@
 -- limits_left(tenant_id, organizer_id, conference_id, destination, kinds, rate, seconds_min,
---             at)
+--             at, dial_out_kind)
 --     -> reason, blocks, seconds, micros, micros_reason, micros_blocks
 --
 -- What the limits leave to a call that asks the sources of p_kinds, under the tenant's lock: so
@@ -9,8 +9,9 @@
 -- is reached; null if it may. blocks says whether the organizer is to be blocked. Seconds and
 -- micros bound what may be set aside for it, null is no bound; micros_reason is what is to
 -- blame if that money is too little. Money bounds credits alone: where minutes may pay, they
--- may pay beyond it. Without a p_destination a call that has begun goes on, and only what is
--- set aside is looked at.
+-- may pay beyond it. Without a p_destination a call goes on that has begun, or that needs no
+-- funds, and only what is set aside is looked at. A telephone that calls in is bounded by money
+-- alone.
 --
 -- Retries: writes nothing.
 CREATE OR REPLACE FUNCTION dialout.limits_left(
@@ -22,6 +23,7 @@ CREATE OR REPLACE FUNCTION dialout.limits_left(
     p_rate rate_terms,
     p_seconds_min integer,
     p_at timestamptz,
+    p_dial_out_kind text,
     OUT reason text,
     OUT blocks boolean,
     OUT seconds bigint,
@@ -47,7 +49,9 @@ BEGIN
     FOR v_limit IN
         SELECT l.*, greatest(0, l.most - l.used) AS rest
         FROM limits_standing(p_tenant_id, p_organizer_id, p_conference_id, p_at) AS l
-        WHERE l.mode <> 'observe'
+        WHERE
+            l.mode <> 'observe'
+            AND (p_dial_out_kind <> 'dial_in' OR l.kind IN ('spend_a_day', 'meeting_spend'))
     LOOP
         v_is_reached := false;
         CASE v_limit.kind

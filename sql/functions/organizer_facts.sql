@@ -1,12 +1,13 @@
 -- organizer_facts(tenant_id, organizer_id, initiator_id, conference_id, at)
 --     -> suspended, credits_set_up, choices, benefits, region, permission, licences,
 --        dial_out_disabled, blocked, initiator_region, meeting_to_self, meeting_to_third_party,
---        limits
+--        meeting_organizer_id, limits
 --
 -- What policy must know of a tenant, of the organizer who pays, of the participant who asks
 -- and of their meeting, in one round trip. No row: no such tenant. Null region: no such
 -- organizer. Null initiator_region: the tenant does not know the initiator. Null meeting
--- permissions: the meeting has none of its own.
+-- permissions: the meeting has none of its own. Null meeting_organizer_id: nobody has said whose
+-- meeting it is.
 --
 -- Choices, benefits and limits are JSON text: an object with a field a choice, and lists of the
 -- benefits and of the limits in force, each limit with what is used of it.
@@ -32,6 +33,7 @@ RETURNS TABLE (
     initiator_region text,
     meeting_to_self text,
     meeting_to_third_party text,
+    meeting_organizer_id text,
     limits text
 )
 LANGUAGE sql STABLE SECURITY DEFINER
@@ -85,6 +87,7 @@ AS $$
         i.region,
         m.to_self,
         m.to_third_party,
+        m.organizer_id,
         (
             SELECT coalesce(json_agg(l), '[]')::text
             FROM limits_standing(t.tenant_id, p_organizer_id, p_conference_id, p_at) AS l

@@ -57,6 +57,7 @@ BEGIN
         high_risk_prefixes = v_policy.high_risk_prefixes,
         meeting_to_self = v_policy.meeting_to_self,
         meeting_to_third_party = v_policy.meeting_to_third_party,
+        confirmation = v_policy.confirmation,
         on_exhaustion = v_policy.on_exhaustion,
         availability_version = v_policy.availability_version
     WHERE c.tenant_id = p_tenant_id;

@@ -1,4 +1,5 @@
--- refuse(tenant_id, dial_out_id, request, number, reason, explanation, at, sources, blocks)
+-- refuse(tenant_id, dial_out_id, request, number, reason, explanation, at, bridge, sources,
+--        blocks)
 --     -> outcome, record
 --
 -- Records a dial-out that policy has refused, or that no source could pay for, so that every
@@ -30,6 +31,7 @@ CREATE OR REPLACE FUNCTION dialout.refuse(
     p_reason text,
     p_explanation json,
     p_at timestamptz,
+    p_bridge text,
     p_sources json DEFAULT null,
     p_blocks boolean DEFAULT false
 )
@@ -55,12 +57,14 @@ BEGIN
     INSERT INTO dial_out (
         tenant_id, dial_out_id,
         kind, organizer_id, initiator_id, conference_id, number_typed,
-        state, reason, destination, region, number_kind, requested_at, explanation, sources
+        state, reason, destination, region, number_kind, requested_at, explanation,
+        sources, bridge
     )
     VALUES (
         p_tenant_id, p_dial_out_id,
         p_kind, p_organizer_id, p_initiator_id, p_conference_id, p_number_typed,
-        'refused', p_reason, p_destination, p_region, p_number_kind, p_at, p_explanation, p_sources
+        'refused', p_reason, p_destination, p_region, p_number_kind, p_at, p_explanation,
+        p_sources, p_bridge
     );
     PERFORM source_short(p_tenant_id, p_organizer_id, p_reason, p_at);
     IF p_blocks THEN

@@ -1,5 +1,5 @@
 -- rehearse(tenant_id, organizer_id, conference_id, sources, benefits, rate, talk_seconds_max,
---          talk_seconds_min, slice_seconds, destination, region, at, may_finish)
+--          talk_seconds_min, slice_seconds, destination, region, at, may_finish, cool_down)
 --     -> outcome, reason, talk_seconds, limit_seconds, sources
 --
 -- What reserve would do with a call, and no trace of it: reserve itself runs, and what it
@@ -27,6 +27,7 @@ CREATE OR REPLACE FUNCTION dialout.rehearse(
     p_region text,
     p_at timestamptz,
     p_may_finish boolean,
+    p_cool_down cool_down,
     OUT outcome text,
     OUT reason text,
     OUT talk_seconds integer,
@@ -67,7 +68,10 @@ BEGIN
         p_at => p_at,
         p_expires_at => p_at + interval '1 second',
         p_gate_uniqueid => null,
-        p_may_finish => p_may_finish
+        p_may_finish => p_may_finish,
+        p_bridge => 'rehearsal',
+        p_meeting_name => null,
+        p_cool_down => p_cool_down
     ) AS r;
     -- The variables outlive the rollback; nothing else does.
     RAISE EXCEPTION 'a rehearsal' USING ERRCODE = 'DO001';

@@ -1,5 +1,6 @@
 -- reserve(tenant_id, dial_out_id, request, number, sources, benefits, rate, terms,
---         explanation, at, expires_at, gate_uniqueid, may_finish) -> outcome, record
+--         explanation, at, expires_at, gate_uniqueid, may_finish, bridge, meeting_name,
+--         cool_down) -> outcome, record
 --
 -- Sets aside the first slice of what one dial-out may cost, before any channel exists; extend
 -- adds to it while the call lasts. The sources are asked in the order given, each for what it
@@ -15,8 +16,15 @@
 -- balance: between a SELECT and an UPDATE sent by a client, a second call could pass the
 -- same check, and both would be dialled.
 --
+-- The bridge is the one that is to place the call. Whether the callee must press a key before
+-- joining is the tenant's choice; one who came by a dialplan of his own is past that.
+--
 -- With a gate_uniqueid the dial-out is released at once, to that channel: it came by the
 -- intercept and is waiting already.
+--
+-- A telephone that calls in has the kind dial_in. It does not ring, and may withhold its number;
+-- of the limits only those on money hold for it. One with talk_seconds_min 0 needs no funds: it
+-- may be without sources, and go on unpaid to talk_seconds_max.
 --
 -- Outcomes. The first that applies is returned; the first two write nothing.
 --   exists                       this request is already recorded; the record says how
@@ -24,13 +32,15 @@
 --   refused                      the organizer is blocked; or a limit is reached, or leaves too
 --                                little; or the sources together cover less than
 --                                talk_seconds_min, and the last one that was asked is to
---                                blame. The refusal is recorded
+--                                blame; or the callee is left alone, whoever asks. The
+--                                refusal is recorded
 --   reserved                     the funds are set aside, and may be given back unclaimed
 --                                after expires_at
 --
 -- Retries: safe. The dial-out's id is the idempotency key.
--- Locks:   the tenant's row, the sources in the order of their ids, the chain, then what counts
---          against limits. One tenant's requests queue; tenants never wait for each other.
+-- Locks:   the tenant's row, the sources in the order of their ids, the chain, the callee, then
+--          what counts against limits. One tenant's requests queue; tenants wait for each other
+--          only to call the same number.
 -- Raises:  22023 if the seconds or the sources make no sense; P0002 if there is no such
 --          tenant, which policy refuses before, or no such benefit in force. All are bugs in
 --          the caller.
@@ -57,14 +67,17 @@ CREATE OR REPLACE FUNCTION dialout.reserve(
     p_at timestamptz,
     p_expires_at timestamptz,
     p_gate_uniqueid text,
-    p_may_finish boolean
+    p_may_finish boolean,
+    p_bridge text,
+    p_meeting_name text,
+    p_cool_down cool_down
 )
 RETURNS TABLE (outcome text, record dial_out_record)
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path TO dialout, pg_temp
 AS $$
 DECLARE
-    v_on_exhaustion text;
+    v_policy tenant_policy;
     v_slice_seconds integer := least(
         p_talk_seconds_max, greatest(p_slice_seconds, p_talk_seconds_min)
     );
@@ -75,16 +88,18 @@ DECLARE
     v_is_limited boolean;
 BEGIN
     IF (
-        p_talk_seconds_min BETWEEN 1 AND p_talk_seconds_max
+        p_talk_seconds_min
+        BETWEEN CASE p_kind WHEN 'dial_in' THEN 0 ELSE 1 END AND p_talk_seconds_max
         AND p_talk_seconds_max <= 86400
         AND p_slice_seconds > 0
         AND p_expires_at > p_at
-        AND cardinality(p_sources) > 0
+        AND (cardinality(p_sources) > 0 OR p_talk_seconds_min = 0)
+        AND (p_kind = 'dial_in' OR p_talk_seconds_min > 0)
         AND cardinality(p_benefits) = cardinality(p_sources)
     ) IS NOT TRUE THEN
         RAISE EXCEPTION 'terms that no call can have' USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    SELECT c.on_exhaustion INTO STRICT v_on_exhaustion
+    SELECT c.* INTO STRICT v_policy
     FROM tenant AS t
     INNER JOIN tenant_policy AS c ON t.tenant_id = c.tenant_id
     WHERE t.tenant_id = p_tenant_id
@@ -100,25 +115,29 @@ BEGIN
 
     SELECT l.* INTO STRICT v_left
     FROM limits_left(
-        p_tenant_id, p_organizer_id, p_conference_id, p_destination, p_sources, p_rate,
-        p_talk_seconds_min, p_at
+        p_tenant_id, p_organizer_id, p_conference_id,
+        CASE WHEN p_talk_seconds_min > 0 THEN p_destination END,
+        p_sources, p_rate, p_talk_seconds_min, p_at, p_kind
     ) AS l;
     IF v_left.reason IS NOT null THEN
         RETURN QUERY SELECT * FROM refuse(
             p_tenant_id, p_dial_out_id,
             p_kind, p_organizer_id, p_initiator_id, p_conference_id, p_number_typed,
             p_destination, p_region, p_number_kind,
-            v_left.reason, p_explanation, p_at, null, v_left.blocks
+            v_left.reason, p_explanation, p_at, p_bridge, null, v_left.blocks
         );
         RETURN;
     END IF;
     v_slice_seconds := least(v_slice_seconds, v_left.seconds);
     -- What a limit bounds is cut there: it would be none if calls could go on unpaid.
-    v_may_finish := p_may_finish AND v_on_exhaustion = 'finish'
-        AND num_nonnulls(v_left.seconds, v_left.micros) = 0;
+    v_may_finish := p_talk_seconds_min = 0 OR (
+        p_may_finish AND v_policy.on_exhaustion = 'finish'
+        AND num_nonnulls(v_left.seconds, v_left.micros) = 0
+    );
     v_funding := fund(
         p_tenant_id, p_organizer_id, p_sources, p_benefits, p_rate, p_destination, p_region,
-        p_at, v_slice_seconds, p_at, p_expires_at + make_interval(secs => p_ring_seconds),
+        p_at, v_slice_seconds, p_at,
+        p_expires_at + make_interval(secs => coalesce(p_ring_seconds, 0)),
         '{}', v_left.micros, p_at
     );
     v_standing := sources_standing(
@@ -130,7 +149,8 @@ BEGIN
             FROM fund(
                 p_tenant_id, p_organizer_id, p_sources, p_benefits, p_rate, p_destination,
                 p_region, p_at, p_talk_seconds_min, p_at,
-                p_expires_at + make_interval(secs => p_ring_seconds), '{}', null, p_at
+                p_expires_at + make_interval(secs => coalesce(p_ring_seconds, 0)),
+                '{}', null, p_at
             ) AS f
         );
         RETURN QUERY SELECT * FROM refuse(
@@ -141,7 +161,19 @@ BEGIN
                 WHEN v_is_limited THEN v_left.micros_reason
                 ELSE p_sources[cardinality(p_sources)] || '_exhausted'
             END,
-            p_explanation, p_at, v_standing, v_is_limited AND v_left.micros_blocks
+            p_explanation, p_at, p_bridge, v_standing, v_is_limited AND v_left.micros_blocks
+        );
+        RETURN;
+    END IF;
+
+    -- What is locked from here on, whoever holds it does not wait for a callee.
+    PERFORM chain_lock(p_tenant_id, date_trunc('month', p_at, 'UTC'));
+    IF NOT callee_enter(p_destination, p_cool_down, p_at) THEN
+        RETURN QUERY SELECT * FROM refuse(
+            p_tenant_id, p_dial_out_id,
+            p_kind, p_organizer_id, p_initiator_id, p_conference_id, p_number_typed,
+            p_destination, p_region, p_number_kind,
+            'callee_cooling_down', p_explanation, p_at, p_bridge, v_standing, false
         );
         RETURN;
     END IF;
@@ -153,7 +185,8 @@ BEGIN
         state, destination, region, number_kind, expires_at, released_at, gate_uniqueid,
         asked_kinds, asked_benefits, rate, may_finish,
         talk_seconds_max, slice_seconds, slices, talk_seconds, limit_seconds,
-        ring_seconds, caller_id, explanation, sources
+        ring_seconds, caller_id, explanation, sources,
+        bridge, meeting_name, confirms
     )
     VALUES (
         p_tenant_id, p_dial_out_id, p_at,
@@ -167,11 +200,18 @@ BEGIN
             WHEN v_funding.seconds < v_slice_seconds AND v_may_finish THEN p_talk_seconds_max
             ELSE v_funding.seconds
         END,
-        p_ring_seconds, p_caller_id, p_explanation, v_standing
+        p_ring_seconds, p_caller_id, p_explanation, v_standing,
+        p_bridge, p_meeting_name,
+        CASE v_policy.confirmation
+            WHEN 'call_me' THEN p_kind = 'call_me'
+            WHEN 'always' THEN p_kind IN ('call_me', 'add_participant', 'keypad')
+            ELSE false
+        END
     );
     PERFORM slice_append(p_tenant_id, p_dial_out_id, p_at, 1, v_funding, p_at);
     PERFORM limits_enter(
-        p_tenant_id, p_organizer_id, p_conference_id, p_destination, 'addon' = ANY(p_sources),
+        p_tenant_id, p_kind, p_organizer_id, p_conference_id, p_destination,
+        'addon' = ANY(p_sources),
         v_funding.seconds,
         (SELECT coalesce(sum(p.micros), 0) FROM unnest(v_funding.parts) AS p)::bigint,
         p_at

@@ -10,7 +10,10 @@
 -- the carrier charges for. Clocks that went backwards count as 0 ms, because a call that
 -- could not be settled would keep its funds for ever. No call bills more than was set
 -- aside: the whole seconds beyond are noted as overrun_seconds. They are what a tenant gets
--- that lets its calls finish; any other's are the gateway's fault.
+-- that lets its calls finish, and telephones that call in and were let in without funds; any
+-- other's are the gateway's fault.
+--
+-- Where somebody has stayed at the telephone, its number may be called again.
 --
 -- Outcomes. The first that applies is returned; all but `settled` write nothing.
 --   unknown_dial_out  no such dial-out; no record
@@ -19,7 +22,8 @@
 --   settled           the call is billed and has ended
 --
 -- Retries: safe. The second one gets `exists`, whatever it says.
--- Locks:   the dial-out, then its sources in the order of their ids, then the chain.
+-- Locks:   the dial-out, its sources in the order of their ids, the chain, the callee, then what
+--          counts against limits.
 CREATE OR REPLACE FUNCTION dialout.settle(
     p_tenant_id uuid,
     p_dial_out_id uuid,
@@ -66,7 +70,7 @@ BEGIN
                 greatest(1, ceil(extract(EPOCH FROM p_ended_at - p_answered_at))), v_talk_seconds
             )::integer
         );
-        SELECT sum(s) INTO v_billable_seconds FROM unnest(v_seconds) AS s;
+        SELECT coalesce(sum(s), 0) INTO v_billable_seconds FROM unnest(v_seconds) AS s;
         PERFORM parts_settle(
             p_tenant_id, p_dial_out_id, v_requested_at, v_parts, v_seconds, p_ended_at
         );
@@ -88,6 +92,12 @@ BEGIN
         WHERE
             d.tenant_id = p_tenant_id AND d.dial_out_id = p_dial_out_id
             AND d.requested_at = v_requested_at;
+        PERFORM callee_stayed(d.destination, p_answered_at, d.seen_at, p_ended_at)
+        FROM dial_out AS d
+        WHERE
+            d.tenant_id = p_tenant_id AND d.dial_out_id = p_dial_out_id
+            AND d.requested_at = v_requested_at
+            AND NOT d.confirms;
         PERFORM limits_leave(p_tenant_id, p_dial_out_id, v_requested_at);
     END IF;
     SELECT r.* INTO record

@@ -1,15 +1,17 @@
--- tenant_create(tenant_id, name, time_zone, anchor_day, currency, rate_deck_id) -> outcome
+-- tenant_create(tenant_id, name, time_zone, anchor_day, currency, rate_deck_id, inbound_deck_id)
+--     -> outcome
 --
 -- Makes a tenant known, with the default of every choice and the limits of a new tenant. Its
 -- time zone and its anchor day decide where its months begin, and its currency what its
--- credits are; none can change later, because balances rest on them.
+-- credits are; none can change later, because balances rest on them. The inbound deck prices
+-- the telephones that call in, by the service number that they dial.
 --
 -- Outcomes. The first that applies is returned; all but `created` write nothing.
 --   exists                       this tenant is known, on these terms
 --   exists_with_different_terms  this tenant is known, on other terms
 --   unknown_time_zone            the time zone is not in the IANA database
---   unknown_rate_deck            no such deck
---   rate_deck_currency_differs   the deck is in another currency
+--   unknown_rate_deck            no such deck, of one of the two
+--   rate_deck_currency_differs   a deck is in another currency
 --   created                      the tenant is known now
 --
 -- Retries: safe. tenant_id is the idempotency key.
@@ -20,7 +22,8 @@ CREATE OR REPLACE FUNCTION dialout.tenant_create(
     p_time_zone text,
     p_anchor_day integer,
     p_currency text,
-    p_rate_deck_id integer
+    p_rate_deck_id integer,
+    p_inbound_deck_id integer
 )
 RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER
@@ -28,21 +31,23 @@ SET search_path TO dialout, pg_temp
 AS $$
 DECLARE
     v_tenant tenant;
-    v_deck_currency text;
+    v_fault text;
 BEGIN
     IF NOT EXISTS (SELECT FROM tenant AS t WHERE t.tenant_id = p_tenant_id) THEN
         IF NOT EXISTS (SELECT FROM pg_timezone_names AS z WHERE z.name = p_time_zone) THEN
             RETURN 'unknown_time_zone';
         END IF;
-        SELECT d.currency INTO v_deck_currency FROM rate_deck AS d WHERE d.deck_id = p_rate_deck_id;
-        IF p_rate_deck_id IS NOT null AND v_deck_currency IS null THEN
-            RETURN 'unknown_rate_deck';
+        v_fault := rate_decks_fault(ARRAY[p_rate_deck_id, p_inbound_deck_id], p_currency);
+        IF v_fault IS NOT null THEN
+            RETURN v_fault;
         END IF;
-        IF v_deck_currency <> p_currency THEN
-            RETURN 'rate_deck_currency_differs';
-        END IF;
-        INSERT INTO tenant (tenant_id, name, time_zone, anchor_day, currency, rate_deck_id)
-        VALUES (p_tenant_id, p_name, p_time_zone, p_anchor_day, p_currency, p_rate_deck_id)
+        INSERT INTO tenant (
+            tenant_id, name, time_zone, anchor_day, currency, rate_deck_id, inbound_deck_id
+        )
+        VALUES (
+            p_tenant_id, p_name, p_time_zone, p_anchor_day, p_currency, p_rate_deck_id,
+            p_inbound_deck_id
+        )
         ON CONFLICT DO NOTHING;
         IF found THEN
             INSERT INTO tenant_policy (tenant_id) VALUES (p_tenant_id);
@@ -59,7 +64,8 @@ BEGIN
         AND v_tenant.time_zone = p_time_zone
         AND v_tenant.anchor_day = p_anchor_day
         AND v_tenant.currency = p_currency
-        AND v_tenant.rate_deck_id IS NOT DISTINCT FROM p_rate_deck_id
+        AND (v_tenant.rate_deck_id, v_tenant.inbound_deck_id)
+        IS NOT DISTINCT FROM (p_rate_deck_id, p_inbound_deck_id)
     THEN
         RETURN 'exists';
     END IF;

@@ -1,4 +1,4 @@
--- The tenants, and the name of the deck that prices their calls.
+-- The tenants, and the names of the decks that price their calls, out and in.
 CREATE OR REPLACE VIEW dialout.tenant_list AS
 SELECT
     t.tenant_id,
@@ -7,6 +7,8 @@ SELECT
     t.time_zone,
     t.anchor_day,
     t.currency,
-    d.name AS rate_deck
+    d.name AS rate_deck,
+    i.name AS inbound_deck
 FROM dialout.tenant AS t
-LEFT JOIN dialout.rate_deck AS d ON t.rate_deck_id = d.deck_id;
+LEFT JOIN dialout.rate_deck AS d ON t.rate_deck_id = d.deck_id
+LEFT JOIN dialout.rate_deck AS i ON t.inbound_deck_id = i.deck_id;

@@ -12,6 +12,7 @@ SELECT
     c.high_risk_prefixes,
     c.meeting_to_self,
     c.meeting_to_third_party,
+    c.confirmation,
     c.on_exhaustion,
     c.availability_version
 FROM dialout.tenant_policy AS c;

@@ -18,6 +18,7 @@ SELECT
         AND NOT (d.explanation #> '{facts,organizer,licences}')::jsonb ? 'audio_conferencing',
         false
     ) AS pay_per_minute,
+    d.kind,
     d.initiator_id,
     d.caller_id,
     d.number_typed,

@@ -4,6 +4,7 @@ SELECT
     d.tenant_id,
     d.dial_out_id,
     d.requested_at,
+    d.kind,
     d.organizer_id,
     o.display_name AS organizer_name,
     coalesce(d.explanation #>> '{facts,organizer,region}', o.region) AS organizer_region,
