@@ -15,7 +15,8 @@ class Disposition(StrEnum):
 
 
 _BY_DIAL_STATUS = {
-    "BUSY": Disposition.BUSY,
+    # A redirect that was not followed. What is busy says so by its cause.
+    "BUSY": Disposition.FAILED,
     "NOANSWER": Disposition.NO_ANSWER,
     "CANCEL": Disposition.CANCELLED,
     "CONGESTION": Disposition.CONGESTION,

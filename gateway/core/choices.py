@@ -54,6 +54,14 @@ class MeetingPermission(StrEnum):
     EVERYONE = "everyone"
 
 
+class Confirmation(StrEnum):
+    """Whose telephones are asked to press a key before they join; those of Call Me, or all."""
+
+    NEVER = "never"
+    CALL_ME = "call_me"
+    ALWAYS = "always"
+
+
 class Exhaustion(StrEnum):
     """What becomes of a call whose funds end: cut, or let go on to the longest a call may last."""
 
@@ -67,8 +75,9 @@ class Choices:
 
     ``addon_fair_use_minutes`` is for one organizer and one calendar month, 1 to 44640.
     ``meeting_to_self`` (Call Me) and ``meeting_to_third_party`` hold for meetings that have
-    no permission of their own. ``availability_version`` names the edition of the reference
-    data that says what is sold where; only provisioning looks at it.
+    no permission of their own. ``confirmation`` says who hears the meeting's name and presses
+    a key before joining, so that no voicemail does. ``availability_version`` names the edition
+    of the reference data that says what is sold where; only provisioning looks at it.
     """
 
     addon_regions: SortedSet[Annotated[Region, Field(pattern=r"^[A-Z]{2}$")]] = ADDON_REGIONS
@@ -81,6 +90,7 @@ class Choices:
     high_risk_prefixes: Stance = Stance.DENY
     meeting_to_self: MeetingPermission = MeetingPermission.AUTHENTICATED
     meeting_to_third_party: MeetingPermission = MeetingPermission.AUTHENTICATED
+    confirmation: Confirmation = Confirmation.CALL_ME
     on_exhaustion: Exhaustion = Exhaustion.DISCONNECT
     availability_version: date = date(2018, 4, 3)
 

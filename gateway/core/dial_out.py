@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final, NewType
 
 from gateway.core.attendance import DropReason
 from gateway.core.causes import Disposition
@@ -13,13 +13,21 @@ from gateway.core.key import DialOutKey
 from gateway.core.rating import Micros, Seconds
 from gateway.core.reasons import Reason
 
+BridgeName = NewType("BridgeName", str)
+"""What the settings call a conference bridge."""
+
+MAIN_BRIDGE: Final = BridgeName("main")
+"""The bridge of those who have one."""
+
 
 class DialOutKind(StrEnum):
-    """By which way the request came."""
+    """By which way the request came; ``dial_in`` is a telephone that called the bridge."""
 
     ADD_PARTICIPANT = "add_participant"
     CALL_ME = "call_me"
     INTERCEPT = "intercept"
+    KEYPAD = "keypad"
+    DIAL_IN = "dial_in"
 
 
 class DialOutState(StrEnum):
@@ -34,7 +42,14 @@ class DialOutState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DialOutRequest:
-    """What somebody in a meeting asked for. Equal requests with equal keys are one request."""
+    """What somebody in a meeting asked for.
+
+    Requests with equal keys are one request, if they agree in kind, people, conference and
+    number. ``bridge`` hosts the conference. ``meeting_name`` is what the callee is told, None
+    for the conference's id. ``asker_uniqueid`` is the channel of whoever asks, in that
+    conference: the telephone rings no longer than it stays. It is kept by nobody but the
+    gateway that places the call.
+    """
 
     key: DialOutKey
     kind: DialOutKind
@@ -42,6 +57,9 @@ class DialOutRequest:
     initiator_id: str | None
     conference_id: str
     number_typed: str
+    bridge: BridgeName = MAIN_BRIDGE
+    meeting_name: str | None = None
+    asker_uniqueid: str | None = None
 
     @property
     def is_organizers_own(self) -> bool:
@@ -50,12 +68,25 @@ class DialOutRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CoolDown:
+    """When a number is left alone, whoever asks.
+
+    After ``attempts`` calls within ``window_seconds`` that nobody there accepted, the next one
+    is refused, and all that follow for ``quiet_seconds``.
+    """
+
+    attempts: int
+    window_seconds: Seconds
+    quiet_seconds: Seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """The bounds of a call, whoever pays.
+    """The bounds of a call of one bridge, whoever pays.
 
     No call lasts longer than ``talk_seconds_max``, and none begins that is not paid for
     ``talk_seconds_min``. Money is set aside ``slice_seconds`` at a time. ``caller_id`` is the
-    bridge's toll number.
+    bridge's toll number. Without ``cool_down`` no number is ever left alone.
     """
 
     talk_seconds_max: Seconds
@@ -63,6 +94,7 @@ class Terms:
     slice_seconds: Seconds
     ring_seconds: Seconds
     caller_id: E164
+    cool_down: CoolDown | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,9 +157,10 @@ class DialOut:
     unpaid; it never lasts longer than ``talk_seconds_max``. ``billable_seconds`` is from
     answer to hangup of the telephone's leg, rounded up; 0 when nobody answered; None until the
     end is known. ``overrun_seconds`` is what a call lasted beyond what was set aside for it:
-    not billed. ``evidence`` says how the end is known, ``dropped`` why the guard ended the
-    call, None if it did not. ``explanation`` is the JSON text of the facts and the decision,
-    as stored.
+    not billed. ``confirms`` says that the callee must press a key before joining, ``joined_at``
+    when the callee came into the conference. ``evidence`` says how the end is known,
+    ``dropped`` why the guard ended the call, None if it did not. ``explanation`` is the JSON
+    text of the facts and the decision, as stored.
     """
 
     request: DialOutRequest
@@ -158,6 +191,8 @@ class DialOut:
     sources: tuple[SourceStanding, ...]
     explanation: str
     dropped: DropReason | None = None
+    confirms: bool = False
+    joined_at: datetime | None = None
 
     @property
     def channel_uniqueid(self) -> str:
@@ -179,6 +214,8 @@ class DialOut:
             "organizer_id": self.request.organizer_id,
             "initiator_id": self.request.initiator_id,
             "conference_id": self.request.conference_id,
+            "bridge": self.request.bridge,
+            "meeting_name": self.request.meeting_name,
             "number_typed": self.request.number_typed,
             "destination": self.destination,
             "region": self.region,
@@ -189,10 +226,12 @@ class DialOut:
             "slices": self.slices,
             "ring_seconds": self.ring_seconds,
             "caller_id": self.caller_id,
+            "confirms": self.confirms or None,
             "paid_by": self.paid_by or None,
             "requested_at": _iso(self.requested_at),
             "released_at": _iso(self.released_at),
             "answered_at": _iso(self.answered_at),
+            "joined_at": _iso(self.joined_at),
             "ended_at": _iso(self.ended_at),
             "disposition": self.disposition,
             "hangup_cause": self.hangup_cause,

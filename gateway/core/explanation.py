@@ -18,8 +18,12 @@ from gateway.core.policy import RULES, Allow, Decision, Deny, funding, observed
 from gateway.core.reasons import REASON_TEXTS, Reason
 from gateway.core.waterfall import Look, in_the_way, waterfall
 
-FORMAT: Final = 3
-"""Raised when the shape changes. Format 1 had the facts and the decision alone, 2 no limits."""
+FORMAT: Final = 4
+"""Raised when the shape changes.
+
+Format 1 had the facts and the decision alone, 2 no limits, 3 neither what the bridge's trunk
+reaches nor whether the meeting is another organizer's.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -108,13 +108,15 @@ class MeetingFacts:
     """Who asks, for whom, and what the meeting allows.
 
     ``reading_region`` is the country in which digits without a plus sign are read: that of
-    the asker's own licence if the tenant knows one, else the organizer's.
+    the asker's own licence if the tenant knows one, else the organizer's. ``organizer_matches``
+    is false for a meeting that the tenant has registered with another organizer.
     """
 
     asker: AskerRole
     callee: Callee
     permission: MeetingPermission
     reading_region: Region
+    organizer_matches: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,9 +138,10 @@ class DestinationFacts:
     """What the reference data, the lists and the tenant's rate deck say of a destination.
 
     ``rate_regions`` are the countries that the rate is meant for. ``rate_is_exact`` says that
-    no ordinary number begins with the rate's prefix. ``trunk_serves`` says that the trunk
-    reaches toll-free numbers of the destination's country. ``called_today`` names those who
-    have called this very number today already: the organizer, the tenant.
+    no ordinary number begins with the rate's prefix. ``trunk_serves`` says that the bridge's
+    trunk reaches toll-free numbers of the destination's country, ``trunk_reaches`` that it
+    reaches all others of that country. ``called_today`` names those who have called this very
+    number today already: the organizer, the tenant.
     """
 
     zones: SortedSet[str]
@@ -147,6 +150,7 @@ class DestinationFacts:
     rate_regions: SortedSet[Region]
     rate_is_exact: bool
     trunk_serves: bool
+    trunk_reaches: bool = True
     called_today: SortedSet[LimitScope] = frozenset()
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 from uuid import UUID
 
+_JOIN = "-join"
 _HEX = re.compile(r"[0-9a-f]{64}")
 
 
@@ -37,7 +38,12 @@ class DialOutKey:
     @property
     def join_uniqueid(self) -> str:
         """Uniqueid of the half of the Local channel that joins the conference."""
-        return f"{self.hex}-join"
+        return f"{self.hex}{_JOIN}"
+
+    @classmethod
+    def of_join(cls, uniqueid: str) -> Self | None:
+        """Return the key of the call whose half that joins has this uniqueid; None if no call's."""
+        return cls.parse(uniqueid.removesuffix(_JOIN)) if uniqueid.endswith(_JOIN) else None
 
     @property
     def warning_uniqueid(self) -> str:

@@ -92,6 +92,11 @@ def _organizer_unblocked(facts: Facts) -> Reason | None:
     return Reason.ORGANIZER_BLOCKED if known(facts.organizer).blocked else None
 
 
+def _meeting_organizer(facts: Facts) -> Reason | None:
+    matches = known(facts.meeting).organizer_matches
+    return None if matches else Reason.MEETING_OF_ANOTHER_ORGANIZER
+
+
 def _number_readable(facts: Facts) -> Reason | None:
     number = known(facts.number)
     return number.reason if isinstance(number, NumberRefusal) else None
@@ -110,6 +115,13 @@ def _toll_free(facts: Facts) -> Reason | None:
     if known(facts.tenant).choices.toll_free is Stance.DENY:
         return Reason.TOLL_FREE_REFUSED
     return None if known(facts.destination).trunk_serves else Reason.TOLL_FREE_NOT_SERVED
+
+
+def _destination_served(facts: Facts) -> Reason | None:
+    """Refuse a country that the bridge's trunk does not reach; toll-free has a list of its own."""
+    if facts.dialled.kind is NumberKind.TOLL_FREE or known(facts.destination).trunk_reaches:
+        return None
+    return Reason.DESTINATION_NOT_SERVED
 
 
 def _premium(facts: Facts) -> Reason | None:
@@ -272,6 +284,7 @@ RULES: tuple[Rule, ...] = (
     Rule("tenant_active", _tenant_active, ("tenant.suspended",)),
     Rule("organizer_known", _organizer_known, ("organizer",), is_final=True),
     Rule("organizer_unblocked", _organizer_unblocked, ("organizer.blocked",)),
+    Rule("meeting_organizer", _meeting_organizer, ("meeting.organizer_matches",)),
     Rule(
         "number_readable",
         _number_readable,
@@ -282,6 +295,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "toll_free", _toll_free, (*_NUMBER, "tenant.choices.toll_free", "destination.trunk_serves")
     ),
+    Rule("destination_served", _destination_served, (*_NUMBER, "destination.trunk_reaches")),
     Rule(
         "premium",
         _premium,

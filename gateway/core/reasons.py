@@ -16,11 +16,13 @@ class Reason(StrEnum):
     TENANT_SUSPENDED = "tenant_suspended"
     ORGANIZER_UNKNOWN = "organizer_unknown"
     ORGANIZER_BLOCKED = "organizer_blocked"
+    MEETING_OF_ANOTHER_ORGANIZER = "meeting_of_another_organizer"
     NUMBER_INVALID = "number_invalid"
     EMERGENCY_OR_SHORT_CODE = "emergency_or_short_code"
     NUMBER_NOT_ALLOCATED = "number_not_allocated"
     TOLL_FREE_REFUSED = "toll_free_refused"
     TOLL_FREE_NOT_SERVED = "toll_free_not_served"
+    DESTINATION_NOT_SERVED = "destination_not_served"
     NUMBER_KIND_REFUSED = "number_kind_refused"
     NO_EXACT_RATE = "no_exact_rate"
     DESTINATION_AMBIGUOUS = "destination_ambiguous"
@@ -50,6 +52,7 @@ class Reason(StrEnum):
     ADDON_EXHAUSTED = "addon_exhausted"
     POOL_EXHAUSTED = "pool_exhausted"
     CREDITS_EXHAUSTED = "credits_exhausted"
+    CALLEE_COOLING_DOWN = "callee_cooling_down"
     DUPLICATE = "duplicate"
 
 
@@ -78,6 +81,10 @@ REASON_TEXTS: dict[Reason, ReasonText] = {
         "The organizer is blocked.",
         "See why: dialout organizer blocked; then lift it: dialout organizer unblock.",
     ),
+    Reason.MEETING_OF_ANOTHER_ORGANIZER: ReasonText(
+        "This meeting is another organizer's.",
+        "Name the organizer that the meeting is registered with, or change that: meeting set.",
+    ),
     Reason.NUMBER_INVALID: ReasonText(
         "This is not a possible telephone number.",
         "Dial a whole number; with + and the calling code it means the same everywhere.",
@@ -96,7 +103,11 @@ REASON_TEXTS: dict[Reason, ReasonText] = {
     ),
     Reason.TOLL_FREE_NOT_SERVED: ReasonText(
         "The trunk does not reach toll-free numbers of this country.",
-        "If it does, add the country to the setting call.toll_free_regions.",
+        "If it does, add the country to toll_free_regions of the bridge.",
+    ),
+    Reason.DESTINATION_NOT_SERVED: ReasonText(
+        "The trunk of the meeting's bridge does not reach this country.",
+        "If it does, add the country to regions of the bridge; or meet on a bridge that does.",
     ),
     Reason.NUMBER_KIND_REFUSED: ReasonText(
         "Numbers of this kind are not called.",
@@ -213,6 +224,10 @@ REASON_TEXTS: dict[Reason, ReasonText] = {
     Reason.CREDITS_EXHAUSTED: ReasonText(
         "The tenant's credits are used up or set aside.",
         "Add credits to the tenant.",
+    ),
+    Reason.CALLEE_COOLING_DOWN: ReasonText(
+        "This telephone has been called often of late, and nobody there took a call.",
+        "Call it later; or let it be called again at once: dialout callee clear.",
     ),
     Reason.DUPLICATE: ReasonText(
         "A dial-out with this id has been asked for before.",

@@ -51,7 +51,7 @@ def waterfall(facts: Facts) -> tuple[Look, ...]:
             for benefit in benefits
             if benefit.kind is kind
         ),
-        _look_at_credits(facts),
+        look_at_credits(facts),
     )
 
 
@@ -101,7 +101,8 @@ def _covers(benefit: Benefit, facts: Facts) -> bool:
     return benefit.zone in known(facts.destination).zones
 
 
-def _look_at_credits(facts: Facts) -> Look:
+def look_at_credits(facts: Facts) -> Look:
+    """Return what the tenant's credits lack to pay for this call."""
     tenant = known(facts.tenant)
     lacks = []
     if not _may_use_credits(facts):

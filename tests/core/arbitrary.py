@@ -5,7 +5,14 @@ from dataclasses import replace
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from gateway.core.choices import Choices, MeetingPermission, Opening, PoolBasis, Stance
+from gateway.core.choices import (
+    Choices,
+    Confirmation,
+    MeetingPermission,
+    Opening,
+    PoolBasis,
+    Stance,
+)
 from gateway.core.e164 import E164, ORDINARY_KINDS, Destination, NumberKind, NumberRefusal, Region
 from gateway.core.facts import (
     ZONE_A,
@@ -54,6 +61,7 @@ choices = st.builds(
     high_risk_prefixes=st.sampled_from(Stance),
     meeting_to_self=st.sampled_from(MeetingPermission),
     meeting_to_third_party=st.sampled_from(MeetingPermission),
+    confirmation=st.sampled_from(Confirmation),
 )
 
 benefits = st.lists(
@@ -107,6 +115,7 @@ meetings = st.builds(
     callee=st.sampled_from(Callee),
     permission=st.sampled_from([MeetingPermission.EVERYONE, *MeetingPermission]),
     reading_region=countries,
+    organizer_matches=st.sampled_from([True, True, True, True, False]),
 )
 
 numbers = st.builds(
@@ -151,6 +160,7 @@ def destinations(draw: st.DrawFn, number: Destination) -> DestinationFacts:
         rate_regions=draw(st.sampled_from([elsewhere | {number.region}, elsewhere])),
         rate_is_exact=draw(st.booleans()),
         trunk_serves=draw(st.booleans()),
+        trunk_reaches=draw(st.sampled_from([True, True, True, True, False])),
         called_today=draw(
             st.frozensets(st.sampled_from([LimitScope.TENANT, LimitScope.ORGANIZER]))
         ),
@@ -197,7 +207,11 @@ def past_every_rule(draw: st.DrawFn) -> Facts:
             dial_out_disabled=False,
             blocked=False,
         ),
-        meeting=replace(known(subject.meeting), permission=MeetingPermission.EVERYONE),
+        meeting=replace(
+            known(subject.meeting),
+            permission=MeetingPermission.EVERYONE,
+            organizer_matches=True,
+        ),
         limits=tuple(replace(each, mode=LimitMode.OBSERVE) for each in subject.limits),
         destination=replace(
             known(subject.destination),
@@ -206,6 +220,7 @@ def past_every_rule(draw: st.DrawFn) -> Facts:
             rate_regions=frozenset({subject.dialled.region}),
             rate_is_exact=True,
             trunk_serves=True,
+            trunk_reaches=True,
         ),
     )
 

@@ -73,7 +73,9 @@ class Case:
     ``organizer`` is the usage location, None for an organizer that the tenant does not have.
     ``asker_region`` is None for an asker whose country is not known; ``meeting`` for a meeting
     without a permission of its own. ``limits`` are in force beside those of a new tenant;
-    ``called_today`` says who has called this very number today.
+    ``called_today`` says who has called this very number today. ``trunk`` has the countries that
+    the bridge's trunk reaches, None for all. ``registered`` is the organizer that the meeting is
+    registered with, None if nobody has said: "organizer" is the one who is asked for.
     """
 
     at: datetime
@@ -94,6 +96,8 @@ class Case:
     blocked: bool = False
     limits: tuple[Limit, ...] = ()
     called_today: frozenset[LimitScope] = frozenset()
+    trunk: frozenset[Region] | None = None
+    registered: str | None = None
 
 
 def facts(case: Case) -> Facts:
@@ -169,6 +173,7 @@ def _meeting(case: Case, reading_region: Region) -> MeetingFacts:
         callee=case.callee,
         permission=case.meeting or (to_self if case.callee is Callee.SELF else to_other),
         reading_region=reading_region,
+        organizer_matches=case.registered in (None, "organizer"),
     )
 
 
@@ -191,6 +196,7 @@ def _destination(case: Case, number: Destination) -> DestinationFacts:
         rate_regions=named or (reach.regions if reach else frozenset()),
         rate_is_exact=reach.is_exact if reach else False,
         trunk_serves=number.region in TRUNK_TOLL_FREE,
+        trunk_reaches=case.trunk is None or number.region in case.trunk,
         called_today=case.called_today,
     )
 

@@ -95,6 +95,8 @@ def _case(cell: dict[str, str]) -> Case:
         meeting=MeetingPermission(meeting) if meeting else None,
         deck=tuple(map(_deck_row, _words(cell["deck"]))),
         listed=_listed(_words(cell["lists"])),
+        trunk=frozenset(map(Region, _words(cell["trunk"]))) if "trunk" in cell else None,
+        registered=cell.get("registered"),
         **_limits(_words(cell.get("limits", "-"))),
     )
 

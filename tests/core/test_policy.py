@@ -18,6 +18,7 @@ OF_THE_LEDGER = {
     Reason.ADDON_EXHAUSTED,
     Reason.POOL_EXHAUSTED,
     Reason.CREDITS_EXHAUSTED,
+    Reason.CALLEE_COOLING_DOWN,
     Reason.DUPLICATE,
 }
 """What is left of a source, and what was asked for before, only the ledger can say."""
@@ -93,6 +94,8 @@ def test_every_rule_alone_decides_a_row() -> None:
         ("audio_conferencing", "location"),
         ("location", "organizer_permission"),
         ("organizer_permission", "meeting_permission"),
+        ("organizer_unblocked", "meeting_organizer"),
+        ("meeting_organizer", "number_allocated"),
         ("organizer_unblocked", "number_allocated"),
         ("meeting_permission", "limit_concurrent_calls"),
         ("limit_concurrent_calls", "limit_calls_a_minute"),

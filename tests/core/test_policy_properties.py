@@ -270,9 +270,9 @@ def assign(sku: Sku) -> Change:
     return lambda old: of_organizer(licences=known(old.organizer).licences | {sku})(old)
 
 
-def of_meeting(permission: MeetingPermission) -> Change:
-    """Change the meeting's permission."""
-    return lambda old: replace(old, meeting=replace(known(old.meeting), permission=permission))
+def of_meeting(**changes: Any) -> Change:
+    """Change what is known of the meeting."""
+    return lambda old: replace(old, meeting=replace(known(old.meeting), **changes))
 
 
 def of_destination(**changes: Any) -> Change:
@@ -321,6 +321,7 @@ REMEDIES: dict[Reason, Change] = {
     Reason.NUMBER_NOT_ALLOCATED: choose(unallocated=Opening.CREDITS),
     Reason.TOLL_FREE_REFUSED: choose(toll_free=Stance.ALLOW),
     Reason.TOLL_FREE_NOT_SERVED: of_destination(trunk_serves=True),
+    Reason.DESTINATION_NOT_SERVED: of_destination(trunk_reaches=True),
     Reason.NUMBER_KIND_REFUSED: lambda old: price(choose(premium=Opening.CREDITS)(old)),
     Reason.NO_EXACT_RATE: price,
     Reason.DESTINATION_AMBIGUOUS: price,
@@ -332,9 +333,10 @@ REMEDIES: dict[Reason, Change] = {
     Reason.PERMISSION_NONE: of_organizer(permission=DialOutPermission.ANY),
     Reason.PERMISSION_DOMESTIC: of_organizer(permission=DialOutPermission.ANY),
     Reason.PERMISSION_ZONE_A: of_organizer(permission=DialOutPermission.ANY),
-    Reason.MEETING_ORGANIZER_ONLY: of_meeting(MeetingPermission.EVERYONE),
-    Reason.MEETING_AUTHENTICATED_ONLY: of_meeting(MeetingPermission.EVERYONE),
+    Reason.MEETING_ORGANIZER_ONLY: of_meeting(permission=MeetingPermission.EVERYONE),
+    Reason.MEETING_AUTHENTICATED_ONLY: of_meeting(permission=MeetingPermission.EVERYONE),
     Reason.ORGANIZER_BLOCKED: of_organizer(blocked=False),
+    Reason.MEETING_OF_ANOTHER_ORGANIZER: of_meeting(organizer_matches=True),
     **{kind.reason: raise_limit(kind) for kind in LimitKind if kind is not NOTICE},
     Reason.NOT_COVERED: lambda old: of_tenant(credits_set_up=True)(
         assign(Sku.COMMUNICATIONS_CREDITS)(old)
