@@ -61,12 +61,78 @@ class InterceptReached:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeypadReached:
+    """A participant has typed a number in the conference, and waits for what comes of it.
+
+    Everything but `channel` and `uniqueid` is what the participant's channel claims. Each but
+    `number` may be empty.
+    """
+
+    visit: str
+    number: str
+    tenant: str
+    organizer: str
+    initiator: str
+    conference: str
+    channel: str
+    uniqueid: str
+    at: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeypadCancelReached:
+    """A participant has asked by a key that whatever rings for him rings no longer."""
+
+    channel: str
+    uniqueid: str
+    at: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DialInReached:
+    """A telephone has called a service number, and waits to be let into a conference.
+
+    `number` is the service number, `caller` who calls, as the carrier has it; the rest is what
+    the operator's dialplan says of the meeting. `caller` may be empty.
+    """
+
+    visit: str
+    number: str
+    caller: str
+    tenant: str
+    organizer: str
+    conference: str
+    channel: str
+    uniqueid: str
+    at: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DialInAdmitted:
+    """A telephone that waited is let in: what it is charged for begins at `admitted_at_ms`."""
+
+    key_hex: str
+    admitted_at_ms: int
+    uniqueid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DialBegin:
     """A leg is being dialled. `uniqueid` is empty when no channel dials it (an Originate)."""
 
     uniqueid: str
     dest_uniqueid: str
     dest_channel: str
+    at: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DialState:
+    """A leg that is being dialled has come further; RINGING says that the telephone rings."""
+
+    uniqueid: str
+    dest_uniqueid: str
+    dial_status: str
     at: int | None
 
 
@@ -97,6 +163,16 @@ class ConferenceChanged:
 
     conference: str
     joined: bool
+    channel: str
+    uniqueid: str
+    at: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConferenceEnded:
+    """The last member has left a conference, or it was ended."""
+
+    conference: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,9 +191,15 @@ Event = (
     | Shutdown
     | GateReached
     | InterceptReached
+    | KeypadReached
+    | KeypadCancelReached
+    | DialInReached
+    | DialInAdmitted
     | DialBegin
+    | DialState
     | DialEnd
     | Hangup
     | ConferenceChanged
+    | ConferenceEnded
     | OriginateResponse
 )

@@ -9,12 +9,18 @@ from collections.abc import Callable
 
 from gateway.ami.events import (
     ConferenceChanged,
+    ConferenceEnded,
     DialBegin,
     DialEnd,
+    DialInAdmitted,
+    DialInReached,
+    DialState,
     Event,
     GateReached,
     Hangup,
     InterceptReached,
+    KeypadCancelReached,
+    KeypadReached,
     LinkUp,
     OriginateResponse,
     Shutdown,
@@ -25,6 +31,7 @@ _PREFIX = b"Event: "
 _DIGITS = re.compile(r"[0-9]{1,18}")
 _KEY = re.compile(r"[0-9a-f]{64}")
 _NUMBER = re.compile(r"[0-9+*#]{1,40}")
+_NUMBER_OR_EMPTY = re.compile(r"[0-9+*#]{0,40}")
 _UUID_OR_EMPTY = re.compile(r"[0-9a-fA-F-]{0,36}")
 _WORD_OR_EMPTY = re.compile(r"[A-Za-z0-9._@+-]{0,128}")
 _ANYTHING = re.compile(r"(?s).+")
@@ -74,14 +81,9 @@ def _shutdown(_frame: bytes) -> Shutdown:
     return Shutdown()
 
 
-def _user_event(frame: bytes) -> GateReached | InterceptReached | None:
-    match _text(frame, b"UserEvent"):
-        case "DialoutGate":
-            return _gate_reached(frame)
-        case "DialoutIntercept":
-            return _intercept_reached(frame)
-        case _:
-            return None
+def _user_event(frame: bytes) -> Event | None:
+    read = _USER_EVENTS.get(_text(frame, b"UserEvent"))
+    return None if read is None else read(frame)
 
 
 def _gate_reached(frame: bytes) -> GateReached:
@@ -109,11 +111,64 @@ def _intercept_reached(frame: bytes) -> InterceptReached:
     )
 
 
+def _keypad_reached(frame: bytes) -> KeypadReached:
+    return KeypadReached(
+        visit=_matching(frame, b"Visit", _DIGITS),
+        number=_matching(frame, b"Number", _NUMBER),
+        tenant=_matching(frame, b"Tenant", _UUID_OR_EMPTY),
+        organizer=_matching(frame, b"Organizer", _WORD_OR_EMPTY),
+        initiator=_matching(frame, b"Initiator", _WORD_OR_EMPTY),
+        conference=_matching(frame, b"Conference", _WORD_OR_EMPTY),
+        channel=_matching(frame, b"Channel", _ANYTHING),
+        uniqueid=_matching(frame, b"Uniqueid", _ANYTHING),
+        at=_at(frame),
+    )
+
+
+def _keypad_cancel_reached(frame: bytes) -> KeypadCancelReached:
+    return KeypadCancelReached(
+        channel=_matching(frame, b"Channel", _ANYTHING),
+        uniqueid=_matching(frame, b"Uniqueid", _ANYTHING),
+        at=_at(frame),
+    )
+
+
+def _dial_in_reached(frame: bytes) -> DialInReached:
+    return DialInReached(
+        visit=_matching(frame, b"Visit", _DIGITS),
+        number=_matching(frame, b"Number", _NUMBER),
+        caller=_matching(frame, b"Caller", _NUMBER_OR_EMPTY),
+        tenant=_matching(frame, b"Tenant", _UUID_OR_EMPTY),
+        organizer=_matching(frame, b"Organizer", _WORD_OR_EMPTY),
+        conference=_matching(frame, b"Conference", _WORD_OR_EMPTY),
+        channel=_matching(frame, b"Channel", _ANYTHING),
+        uniqueid=_matching(frame, b"Uniqueid", _ANYTHING),
+        at=_at(frame),
+    )
+
+
+def _dial_in_admitted(frame: bytes) -> DialInAdmitted:
+    return DialInAdmitted(
+        key_hex=_matching(frame, b"Key", _KEY),
+        admitted_at_ms=int(_matching(frame, b"Admitted", _DIGITS)),
+        uniqueid=_matching(frame, b"Uniqueid", _ANYTHING),
+    )
+
+
 def _dial_begin(frame: bytes) -> DialBegin:
     return DialBegin(
         uniqueid=_text(frame, b"Uniqueid"),
         dest_uniqueid=_matching(frame, b"DestUniqueid", _ANYTHING),
         dest_channel=_matching(frame, b"DestChannel", _ANYTHING),
+        at=_at(frame),
+    )
+
+
+def _dial_state(frame: bytes) -> DialState:
+    return DialState(
+        uniqueid=_text(frame, b"Uniqueid"),
+        dest_uniqueid=_matching(frame, b"DestUniqueid", _ANYTHING),
+        dial_status=_matching(frame, b"DialStatus", _ANYTHING),
         at=_at(frame),
     )
 
@@ -138,11 +193,25 @@ def _hangup(frame: bytes) -> Hangup:
 
 
 def _conference_joined(frame: bytes) -> ConferenceChanged:
-    return ConferenceChanged(conference=_matching(frame, b"Conference", _ANYTHING), joined=True)
+    return _conference_changed(frame, joined=True)
 
 
 def _conference_left(frame: bytes) -> ConferenceChanged:
-    return ConferenceChanged(conference=_matching(frame, b"Conference", _ANYTHING), joined=False)
+    return _conference_changed(frame, joined=False)
+
+
+def _conference_changed(frame: bytes, *, joined: bool) -> ConferenceChanged:
+    return ConferenceChanged(
+        conference=_matching(frame, b"Conference", _ANYTHING),
+        joined=joined,
+        channel=_matching(frame, b"Channel", _ANYTHING),
+        uniqueid=_matching(frame, b"Uniqueid", _ANYTHING),
+        at=_at(frame),
+    )
+
+
+def _conference_ended(frame: bytes) -> ConferenceEnded:
+    return ConferenceEnded(conference=_matching(frame, b"Conference", _ANYTHING))
 
 
 def _originate_response(frame: bytes) -> OriginateResponse:
@@ -155,15 +224,26 @@ def _originate_response(frame: bytes) -> OriginateResponse:
     )
 
 
+_USER_EVENTS: dict[str, Callable[[bytes], Event]] = {
+    "DialoutGate": _gate_reached,
+    "DialoutIntercept": _intercept_reached,
+    "DialoutKeypad": _keypad_reached,
+    "DialoutKeypadCancel": _keypad_cancel_reached,
+    "DialoutDialIn": _dial_in_reached,
+    "DialoutAdmitted": _dial_in_admitted,
+}
+
 _TRANSLATORS: dict[bytes, Callable[[bytes], Event | None]] = {
     b"FullyBooted": _fully_booted,
     b"Shutdown": _shutdown,
     b"UserEvent": _user_event,
     b"DialBegin": _dial_begin,
+    b"DialState": _dial_state,
     b"DialEnd": _dial_end,
     b"Hangup": _hangup,
     b"ConfbridgeJoin": _conference_joined,
     b"ConfbridgeLeave": _conference_left,
+    b"ConfbridgeEnd": _conference_ended,
     b"OriginateResponse": _originate_response,
 }
 

@@ -4,12 +4,18 @@ import pytest
 
 from gateway.ami import (
     ConferenceChanged,
+    ConferenceEnded,
     DialBegin,
     DialEnd,
+    DialInAdmitted,
+    DialInReached,
+    DialState,
     Event,
     GateReached,
     Hangup,
     InterceptReached,
+    KeypadCancelReached,
+    KeypadReached,
     LinkUp,
     OriginateResponse,
     Shutdown,
@@ -19,6 +25,9 @@ from gateway.ami.translate import MalformedEvent, event_name, milliseconds, tran
 KEY = "0123456789abcdef" * 4
 AT = 1_763_704_321_123
 TIMESTAMP = "Timestamp: 1763704321.123987"
+TENANT = "9b1a7f7e-5c7b-4a39-9f39-0d2a60a4b111"
+CHANNEL = ("Channel: Local/s@x;1", "Uniqueid: ast-1.1")
+DIALLED = ("Uniqueid: gate-1", "DestUniqueid: ast-2.2")
 GATE = (
     "Event: UserEvent",
     "Privilege: user,all",
@@ -114,12 +123,68 @@ def read(*lines: str) -> Event | None:
             OriginateResponse(action_id="o", uniqueid="", success=False, reason=5),
         ),
         (
-            ("Event: ConfbridgeJoin", TIMESTAMP, "Conference: room 1", "Admin: No", "Muted: No"),
-            ConferenceChanged(conference="room 1", joined=True),
+            ("Event: ConfbridgeJoin", TIMESTAMP, "Conference: room 1", *CHANNEL, "Admin: No"),
+            ConferenceChanged(
+                conference="room 1", joined=True, channel="Local/s@x;1", uniqueid="ast-1.1", at=AT
+            ),
         ),
         (
-            ("Event: ConfbridgeLeave", TIMESTAMP, "Conference: room 1", "Admin: Yes"),
-            ConferenceChanged(conference="room 1", joined=False),
+            ("Event: ConfbridgeLeave", TIMESTAMP, "Conference: room 1", *CHANNEL, "Admin: Yes"),
+            ConferenceChanged(
+                conference="room 1", joined=False, channel="Local/s@x;1", uniqueid="ast-1.1", at=AT
+            ),
+        ),
+        (("Event: ConfbridgeEnd", "Conference: room 1"), ConferenceEnded(conference="room 1")),
+        (
+            ("Event: DialState", TIMESTAMP, *DIALLED, "DialStatus: RINGING"),
+            DialState(uniqueid="gate-1", dest_uniqueid="ast-2.2", dial_status="RINGING", at=AT),
+        ),
+        (
+            ("Event: UserEvent", TIMESTAMP, "UserEvent: DialoutKeypadCancel", *CHANNEL),
+            KeypadCancelReached(channel="Local/s@x;1", uniqueid="ast-1.1", at=AT),
+        ),
+        (
+            (
+                *("Event: UserEvent", TIMESTAMP, "UserEvent: DialoutKeypad", *CHANNEL),
+                *("Visit: 7", "Number: 02079460123", f"Tenant: {TENANT}", "Organizer: alice"),
+                *("Initiator: ", "Conference: room-1"),
+            ),
+            KeypadReached(
+                visit="7",
+                number="02079460123",
+                tenant=TENANT,
+                organizer="alice",
+                initiator="",
+                conference="room-1",
+                channel="Local/s@x;1",
+                uniqueid="ast-1.1",
+                at=AT,
+            ),
+        ),
+        (
+            (
+                *("Event: UserEvent", TIMESTAMP, "UserEvent: DialoutAdmitted", *CHANNEL),
+                *(f"Key: {KEY}", f"Admitted: {AT}"),
+            ),
+            DialInAdmitted(key_hex=KEY, admitted_at_ms=AT, uniqueid="ast-1.1"),
+        ),
+        (
+            (
+                *("Event: UserEvent", TIMESTAMP, "UserEvent: DialoutDialIn", *CHANNEL),
+                *("Visit: 7", "Number: +18005550100", "Caller: ", f"Tenant: {TENANT}"),
+                *("Organizer: alice", "Conference: room-1"),
+            ),
+            DialInReached(
+                visit="7",
+                number="+18005550100",
+                caller="",
+                tenant=TENANT,
+                organizer="alice",
+                conference="room-1",
+                channel="Local/s@x;1",
+                uniqueid="ast-1.1",
+                at=AT,
+            ),
         ),
         (("Event: UserEvent", "UserEvent: SomethingElse", "Key: x"), None),
     ],
