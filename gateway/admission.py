@@ -1,6 +1,7 @@
 """One request, from what was asked to what the ledger set aside: facts, decision, reservation."""
 
 import asyncio
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from uuid import UUID
 from weakref import WeakValueDictionary
@@ -8,8 +9,10 @@ from weakref import WeakValueDictionary
 import structlog
 
 from gateway import metrics
-from gateway.core.dial_out import DialOut, DialOutRequest, Terms
-from gateway.core.e164 import METADATA_VERSION, Destination
+from gateway.core import dial_in
+from gateway.core.dial_in import Free, Metered
+from gateway.core.dial_out import BridgeName, DialOut, DialOutRequest, Terms
+from gateway.core.e164 import E164, METADATA_VERSION, Destination, Region, read_number
 from gateway.core.explanation import explain
 from gateway.core.facts import known
 from gateway.core.limits import Limit
@@ -31,9 +34,14 @@ _COUNTED_BEFORE = frozenset({RequestOutcome.EXISTS, RequestOutcome.EXISTS_WITH_D
 
 
 class Admission:
-    """Decides a request and has the ledger set aside what the call may cost."""
+    """Decides a request and has the ledger set aside what the call may cost.
 
-    def __init__(self, *, ledger: Ledger, inquiry: Inquiry, terms: Terms) -> None:
+    ``terms`` are those of each bridge.
+    """
+
+    def __init__(
+        self, *, ledger: Ledger, inquiry: Inquiry, terms: Mapping[BridgeName, Terms]
+    ) -> None:
         self._ledger = ledger
         self._inquiry = inquiry
         self._terms = terms
@@ -54,8 +62,49 @@ class Admission:
         async with self._place(request.key.tenant_id):
             outcome, dial_out = await self._admit(request, at, gate_uniqueid)
         if outcome not in _COUNTED_BEFORE:
-            metrics.admitted(outcome, dial_out)
+            metrics.admitted(request.bridge, outcome, dial_out)
         return outcome, dial_out
+
+    async def admit_dial_in(
+        self, request: DialOutRequest, *, caller: str, at: datetime, uniqueid: str
+    ) -> Free | tuple[RequestOutcome, DialOut | None]:
+        """Return that a telephone may come in free, or what the ledger did with its request.
+
+        ``caller`` is its number as the carrier has it, or empty; ``uniqueid`` its channel,
+        which waits. What the ledger reserved is claimed for it already.
+
+        Raises ``LedgerUnavailable``, as ``admit`` does.
+        """
+        async with self._place(request.key.tenant_id):
+            admitted = await self._admit_dial_in(request, caller, at, uniqueid)
+        if not isinstance(admitted, Free) and admitted[0] not in _COUNTED_BEFORE:
+            metrics.admitted(request.bridge, *admitted)
+        return admitted
+
+    async def _admit_dial_in(
+        self, request: DialOutRequest, caller: str, at: datetime, uniqueid: str
+    ) -> Free | tuple[RequestOutcome, DialOut | None]:
+        facts = await self._inquiry.dial_in_facts(request, at)
+        because = dial_in.explain(facts, at=at, metadata_version=METADATA_VERSION)
+        match because.decision:
+            case Free() as free:
+                return free
+            case Deny(reason=reason):
+                number = facts.number if isinstance(facts.number, Destination) else None
+                return await self._ledger.refuse(request, number, reason, because.text, at)
+            case Metered(sources=sources, needs_funds=needs_funds):
+                return await self._ledger.reserve_dial_in(
+                    request,
+                    facts.dialled,
+                    sources,
+                    known(facts.destination).rate,
+                    self._terms[request.bridge],
+                    because.text,
+                    at,
+                    caller=_shown(caller, known(facts.organizer).region),
+                    uniqueid=uniqueid,
+                    needs_funds=needs_funds,
+                )
 
     def _place(self, tenant_id: UUID) -> asyncio.Semaphore:
         place = self._places.get(tenant_id)
@@ -85,7 +134,7 @@ class Admission:
                     facts.dialled,
                     sources,
                     known(facts.destination).rate,
-                    self._terms,
+                    self._terms[request.bridge],
                     because.text,
                     at,
                     at + timedelta(seconds=UNCLAIMED_SECONDS_MAX),
@@ -94,6 +143,12 @@ class Admission:
                 if outcome is RequestOutcome.RESERVED:
                     _tell(because.observed, request)
                 return outcome, dial_out
+
+
+def _shown(caller: str, region: Region) -> E164 | None:
+    """Return who calls; None for a number that is withheld, or that nobody can have."""
+    number = read_number(caller, region)
+    return number.e164 if isinstance(number, Destination) else None
 
 
 def _tell(observed: tuple[Limit, ...], request: DialOutRequest) -> None:

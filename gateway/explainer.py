@@ -1,16 +1,26 @@
 """Why a call is, was or would be placed or refused: the answer, with everything that led to it."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from gateway.core.dial_out import DialOut, DialOutKind, DialOutRequest, SourceStanding, Terms
+from gateway.core.dial_in import DialInExplanation
+from gateway.core.dial_out import (
+    BridgeName,
+    DialOut,
+    DialOutKind,
+    DialOutRequest,
+    SourceStanding,
+    Terms,
+)
 from gateway.core.e164 import METADATA_VERSION
 from gateway.core.explanation import Explanation, explain
 from gateway.core.facts import OrganizerId, known
 from gateway.core.key import DialOutKey
 from gateway.core.policy import Allow
+from gateway.core.quote import Quote, quote
 from gateway.core.rating import Seconds
 from gateway.core.reasons import REASON_TEXTS, Reason
 from gateway.inquiry import Inquiry
@@ -32,7 +42,7 @@ class Answer:
     talk_seconds: Seconds | None
     limit_seconds: Seconds | None
     sources: tuple[SourceStanding, ...]
-    explanation: Explanation | None
+    explanation: Explanation | DialInExplanation | None
     is_reproduced: bool | None
 
     @property
@@ -42,6 +52,17 @@ class Answer:
             return ()
         remedies = self.explanation.to_pass if self.explanation else ()
         return remedies or (REASON_TEXTS[self.reason].remedy,)
+
+    def quote(self) -> Quote:
+        """Return what of it people are told before a call; not for what is on record."""
+        assert self.explanation is not None, "what has just been decided is explained"
+        return quote(
+            self.explanation.facts,
+            reason=self.reason,
+            sources=self.sources,
+            talk_seconds=self.talk_seconds,
+            limit_seconds=self.limit_seconds,
+        )
 
     def summary(self) -> dict[str, Any]:
         """Return the answer as plain JSON values."""
@@ -60,9 +81,14 @@ class Answer:
 
 
 class Explainer:
-    """Explains what is on record, and what a call would be answered if it were asked for."""
+    """Explains what is on record, and what a call would be answered if it were asked for.
 
-    def __init__(self, *, ledger: Ledger, inquiry: Inquiry, terms: Terms) -> None:
+    ``terms`` are those of each bridge.
+    """
+
+    def __init__(
+        self, *, ledger: Ledger, inquiry: Inquiry, terms: Mapping[BridgeName, Terms]
+    ) -> None:
         self._ledger = ledger
         self._inquiry = inquiry
         self._terms = terms
@@ -98,7 +124,7 @@ class Explainer:
             facts.dialled,
             decision.sources,
             known(facts.destination).rate,
-            self._terms,
+            self._terms[request.bridge],
             at,
         )
         return Answer(
@@ -120,6 +146,7 @@ def question(
     kind: DialOutKind,
     conference_id: str,
     number: str,
+    bridge: BridgeName,
 ) -> DialOutRequest:
     """Return a request that is never made, to ask what would become of it."""
     return DialOutRequest(
@@ -129,12 +156,14 @@ def question(
         initiator_id=initiator_id,
         conference_id=conference_id,
         number_typed=number,
+        bridge=bridge,
     )
 
 
 def recorded(dial_out: DialOut) -> Answer:
     """Return why a dial-out on record was allowed or refused."""
-    explanation = Explanation.parse(dial_out.explanation)
+    calls_in = dial_out.request.kind is DialOutKind.DIAL_IN
+    explanation = (DialInExplanation if calls_in else Explanation).parse(dial_out.explanation)
     return Answer(
         request=dial_out.request,
         reason=dial_out.reason,
@@ -155,5 +184,6 @@ def _request(request: DialOutRequest) -> dict[str, Any]:
         "organizer_id": request.organizer_id,
         "initiator_id": request.initiator_id,
         "conference_id": request.conference_id,
+        "bridge": request.bridge,
         "number_typed": request.number_typed,
     }

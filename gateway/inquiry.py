@@ -1,10 +1,11 @@
 """What is known of one request: everything that policy must know before it can decide."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
 from uuid import UUID
 
-from gateway.core.dial_out import DialOutKind, DialOutRequest
+from gateway.core.dial_out import BridgeName, DialOutKind, DialOutRequest
 from gateway.core.e164 import (
     Destination,
     NumberRefusal,
@@ -14,6 +15,7 @@ from gateway.core.e164 import (
 )
 from gateway.core.facts import (
     AskerRole,
+    Blocks,
     Callee,
     DestinationFacts,
     Facts,
@@ -21,18 +23,26 @@ from gateway.core.facts import (
     OrganizerId,
     TenantFacts,
 )
+from gateway.core.trunk import Trunk
 from gateway.ledger import DestinationAnswer, Ledger, MeetingPermissions, TriedDeck
+
+_NO_TRUNK = Trunk(regions=frozenset())
+"""Of a bridge that is not in the settings: it reaches nothing."""
 
 
 class Inquiry:
     """Asks the ledger, and reads the digits as the person means them who typed them.
 
-    ``toll_free_regions`` are the countries whose toll-free numbers the trunk reaches.
+    ``trunks`` say what each bridge reaches.
     """
 
-    def __init__(self, *, ledger: Ledger, toll_free_regions: frozenset[Region]) -> None:
+    def __init__(self, *, ledger: Ledger, trunks: Mapping[BridgeName, Trunk]) -> None:
         self._ledger = ledger
-        self._toll_free_regions = toll_free_regions
+        self._trunks = trunks
+
+    def knows(self, bridge: BridgeName) -> bool:
+        """Return whether it is known what a bridge reaches."""
+        return bridge in self._trunks
 
     async def facts(self, request: DialOutRequest, at: datetime) -> Facts:
         """Return what counts for ``request`` at ``at``. Raises ``LedgerUnavailable``."""
@@ -55,9 +65,52 @@ class Inquiry:
             meeting=meeting,
             number=number,
             destination=await self.destination(
-                request.key.tenant_id, number, at, organizer_id=request.organizer_id
+                request.key.tenant_id,
+                number,
+                at,
+                bridge=request.bridge,
+                organizer_id=request.organizer_id,
             ),
             limits=who.limits,
+        )
+
+    async def dial_in_facts(self, request: DialOutRequest, at: datetime) -> Facts:
+        """Return what counts for a telephone that calls in; its number is the service number.
+
+        Raises ``LedgerUnavailable``.
+        """
+        who = await self._ledger.organizer_facts(request, at)
+        if who.tenant is None or who.organizer is None:
+            return Facts(
+                tenant=who.tenant,
+                organizer=who.organizer,
+                meeting=None,
+                number=None,
+                destination=None,
+            )
+        number = read_number(request.number_typed, who.organizer.region, who.organizer.region)
+        return Facts(
+            tenant=who.tenant,
+            organizer=who.organizer,
+            meeting=_meeting(request, who.tenant, who.meeting, who.organizer.region),
+            number=number,
+            destination=await self._service_number(request.key.tenant_id, number, at),
+            limits=who.limits,
+        )
+
+    async def _service_number(
+        self, tenant_id: UUID, number: Destination | NumberRefusal, at: datetime
+    ) -> DestinationFacts | None:
+        if isinstance(number, NumberRefusal):
+            return None
+        rate = await self._ledger.inbound_rate(tenant_id, number, at)
+        return DestinationFacts(
+            zones=frozenset(),
+            blocks=Blocks(),
+            rate=rate,
+            rate_regions=frozenset(),
+            rate_is_exact=False,
+            trunk_serves=True,
         )
 
     async def destination(
@@ -66,16 +119,17 @@ class Inquiry:
         number: Destination | NumberRefusal,
         at: datetime,
         *,
+        bridge: BridgeName,
         tried: TriedDeck | None = None,
         organizer_id: OrganizerId | None = None,
     ) -> DestinationFacts | None:
-        """Return what is known of a number; None for what is no number."""
+        """Return what is known of a number that ``bridge`` may call; None for what is no number."""
         if isinstance(number, NumberRefusal):
             return None
         answer = await self._ledger.destination_facts(
             tenant_id, number, at, tried=tried, organizer_id=organizer_id
         )
-        return _destination(number, answer, number.region in self._toll_free_regions)
+        return _destination(number, answer, self._trunks.get(bridge, _NO_TRUNK))
 
 
 def _meeting(
@@ -85,7 +139,14 @@ def _meeting(
     reading_region: Region,
 ) -> MeetingFacts:
     choices = tenant.choices
-    facts = partial(MeetingFacts, asker=_asker(request), reading_region=reading_region)
+    facts = partial(
+        MeetingFacts,
+        asker=_asker(request),
+        reading_region=reading_region,
+        organizer_matches=(
+            own is None or own.organizer_id is None or own.organizer_id == request.organizer_id
+        ),
+    )
     if request.kind is DialOutKind.CALL_ME:
         permission = own.to_self if own else choices.meeting_to_self
         return facts(callee=Callee.SELF, permission=permission)
@@ -101,9 +162,7 @@ def _asker(request: DialOutRequest) -> AskerRole:
     return AskerRole.AUTHENTICATED
 
 
-def _destination(
-    number: Destination, answer: DestinationAnswer, trunk_serves: bool
-) -> DestinationFacts:
+def _destination(number: Destination, answer: DestinationAnswer, trunk: Trunk) -> DestinationFacts:
     regions: frozenset[Region] = frozenset()
     is_exact = False
     if answer.rate is not None:
@@ -116,6 +175,7 @@ def _destination(
         rate=answer.rate,
         rate_regions=regions,
         rate_is_exact=is_exact,
-        trunk_serves=trunk_serves,
+        trunk_serves=number.region in trunk.toll_free_regions,
+        trunk_reaches=trunk.regions is None or number.region in trunk.regions,
         called_today=answer.called_today,
     )

@@ -10,10 +10,11 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from gateway.core.dial_out import DialOut
+from gateway.core.dial_out import DialOut, DialOutKind
 from gateway.core.e164 import Destination, NumberRefusal, read_number
 from gateway.core.explanation import Explanation
 from gateway.core.facts import (
@@ -40,18 +41,31 @@ class Candidate:
     choices: dict[str, Any]
 
 
+class Unread(StrEnum):
+    """Why a request is not decided again.
+
+    Its facts are of a version that stored another format; or its digits are read otherwise by
+    now, and what the trunk of its bridge reaches is not in the settings any more; or it is of a
+    telephone that called in, which other rules decide.
+    """
+
+    OTHER_FORMAT = "other_format"
+    UNKNOWN_BRIDGE = "unknown_bridge"
+    CALLED_IN = "called_in"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replayed:
     """One recorded request, decided again.
 
     ``before`` and ``after`` are None where the call is allowed. Micros are what the call cost and
     would have cost, in ``currency``; both 0 for one that nobody answered. ``unfunded_seconds``
-    were talked and no source would have paid for them. ``is_readable`` is False for a request
-    whose facts are of a version that stored another format: nothing else is known of it.
+    were talked and no source would have paid for them. A request that is ``unread`` is as it
+    was: nothing else is known of it.
     """
 
     dial_out: DialOut
-    is_readable: bool
+    unread: Unread | None
     before: Reason | None
     after: Reason | None
     recorded_micros: Micros
@@ -102,40 +116,37 @@ class Replay:
             yield await self._again(dial_out)
 
     async def _again(self, dial_out: DialOut) -> Replayed:
+        if dial_out.request.kind is DialOutKind.DIAL_IN:
+            return _as_it_was(dial_out, Unread.CALLED_IN)
         explanation = Explanation.parse(dial_out.explanation)
-        recorded = dial_out.cost_micros or Micros(0)
         if explanation is None:
-            return Replayed(
-                dial_out=dial_out,
-                is_readable=False,
-                before=dial_out.reason,
-                after=dial_out.reason,
-                recorded_micros=recorded,
-                candidate_micros=recorded,
-                currency=None,
-                unfunded_seconds=Seconds(0),
-            )
+            return _as_it_was(dial_out, Unread.OTHER_FORMAT)
         facts = await self._facts(dial_out, explanation)
+        if facts is None:
+            return _as_it_was(dial_out, Unread.UNKNOWN_BRIDGE)
         decision = decide(facts)
         micros, unfunded = await self._bill(dial_out, decision, facts)
         return Replayed(
             dial_out=dial_out,
-            is_readable=True,
+            unread=None,
             before=dial_out.reason,
             after=_after(dial_out, explanation.decision, decision),
-            recorded_micros=recorded,
+            recorded_micros=dial_out.cost_micros or Micros(0),
             candidate_micros=micros,
             currency=_currency(dial_out, facts),
             unfunded_seconds=unfunded,
         )
 
-    async def _facts(self, dial_out: DialOut, explanation: Explanation) -> Facts:
+    async def _facts(self, dial_out: DialOut, explanation: Explanation) -> Facts | None:
+        """Return what counts under the candidate; None if it cannot be known of the bridge."""
         stored = explanation.facts
         if stored.tenant is None or stored.organizer is None or stored.meeting is None:
             return stored
         number = read_number(
             dial_out.request.number_typed, stored.meeting.reading_region, stored.organizer.region
         )
+        if number != stored.number and not self._inquiry.knows(dial_out.request.bridge):
+            return None
         return replace(
             stored,
             tenant=replace(
@@ -165,7 +176,11 @@ class Replay:
         if number == stored.number and tried is None:
             return stored.destination
         found = await self._inquiry.destination(
-            dial_out.request.key.tenant_id, number, at, tried=tried
+            dial_out.request.key.tenant_id,
+            number,
+            at,
+            bridge=dial_out.request.bridge,
+            tried=tried,
         )
         if number != stored.number or stored.destination is None or found is None:
             return found
@@ -194,6 +209,21 @@ class Replay:
             if not seconds:
                 return Micros(0), Seconds(0)
         return Micros(0), Seconds(seconds)
+
+
+def _as_it_was(dial_out: DialOut, unread: Unread) -> Replayed:
+    """Return a request of which it is not known what would have become of it."""
+    recorded = dial_out.cost_micros or Micros(0)
+    return Replayed(
+        dial_out=dial_out,
+        unread=unread,
+        before=dial_out.reason,
+        after=dial_out.reason,
+        recorded_micros=recorded,
+        candidate_micros=recorded,
+        currency=None,
+        unfunded_seconds=Seconds(0),
+    )
 
 
 def _after(dial_out: DialOut, before: Decision, after: Decision) -> Reason | None:

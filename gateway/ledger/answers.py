@@ -50,6 +50,23 @@ class AnsweredOutcome(StrEnum):
     ANSWERED = "answered"
 
 
+class JoinedOutcome(StrEnum):
+    """Whether the instant was noted at which the callee came into the conference."""
+
+    UNKNOWN_DIAL_OUT = "unknown_dial_out"
+    EXISTS = "exists"
+    UNCLAIMED = "unclaimed"
+    ENDED = "ended"
+    JOINED = "joined"
+
+
+class ForgetOutcome(StrEnum):
+    """Whether a number was kept, and is not any more."""
+
+    ABSENT = "absent"
+    REMOVED = "removed"
+
+
 class SettleOutcome(StrEnum):
     """Whether a call was billed."""
 
@@ -144,10 +161,23 @@ class Extension:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeetingPermissions:
-    """Who may have a telephone called from one meeting."""
+    """Who may have a telephone called from one meeting, and whose meeting it is, if known."""
 
     to_self: MeetingPermission
     to_third_party: MeetingPermission
+    organizer_id: OrganizerId | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecentNumber:
+    """A number that a participant was called at and joined from, last at ``last_at``.
+
+    ``number_typed`` is what was typed then.
+    """
+
+    destination: E164
+    number_typed: str
+    last_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,8 +12,8 @@ from uuid import UUID
 
 from gateway.core.attendance import DropReason
 from gateway.core.causes import Disposition
-from gateway.core.dial_out import DialOut, DialOutRequest, Terms
-from gateway.core.e164 import ORDINARY_KINDS, Destination
+from gateway.core.dial_out import BridgeName, CoolDown, DialOut, DialOutRequest, Terms
+from gateway.core.e164 import E164, ORDINARY_KINDS, Destination
 from gateway.core.facts import OrganizerId
 from gateway.core.key import DialOutKey
 from gateway.core.rating import Micros, Rate, Seconds
@@ -31,8 +31,11 @@ from gateway.ledger.answers import (
     DroppedOutcome,
     Extension,
     Finding,
+    ForgetOutcome,
+    JoinedOutcome,
     LastProof,
     OrganizerAnswer,
+    RecentNumber,
     Rehearsal,
     RequestOutcome,
     Saving,
@@ -45,22 +48,27 @@ from gateway.ledger.session import Session
 
 _RATE_COLUMNS: Final = 7
 
+DIAL_IN_SECONDS_MAX: Final = 10
+"""How much later than the decision a telephone that calls in may be let in."""
+
 _RESERVE: Final = """
     SELECT outcome, (record).* FROM dialout.reserve(
         $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
         ROW($13, $14, $15, $16, $17, $18, $19)::dialout.rate_terms,
-        $20, $21, $22, $23, $24, $25, $26, $27, $28, $29
+        $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31,
+        ROW($32, $33, $34)::dialout.cool_down
     )
 """
 _REHEARSE: Final = """
     SELECT * FROM dialout.rehearse(
         $1, $2, $3, $4, $5, ROW($6, $7, $8, $9, $10, $11, $12)::dialout.rate_terms,
-        $13, $14, $15, $16, $17, $18, $19
+        $13, $14, $15, $16, $17, $18, $19,
+        ROW($20, $21, $22)::dialout.cool_down
     )
 """
 _REFUSE: Final = """
     SELECT outcome, (record).* FROM dialout.refuse(
-        $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, p_blocks => $14
+        $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, p_blocks => $15
     )
 """
 _PAGE: Final = 500
@@ -164,9 +172,50 @@ class Ledger:
             *_rate(rate),
             *(terms.talk_seconds_max, terms.talk_seconds_min, terms.slice_seconds),
             *(terms.ring_seconds, terms.caller_id, explanation, at, expires_at, gate_uniqueid),
-            destination.kind in ORDINARY_KINDS,
+            *(destination.kind in ORDINARY_KINDS, request.bridge, request.meeting_name),
+            *_cool_down(terms.cool_down),
         )
         return RequestOutcome(row["outcome"]), rows.dial_out(row)
+
+    async def reserve_dial_in(
+        self,
+        request: DialOutRequest,
+        number: Destination,
+        sources: Sequence[Source],
+        rate: Rate | None,
+        terms: Terms,
+        explanation: str,
+        at: datetime,
+        *,
+        caller: E164 | None,
+        uniqueid: str,
+        needs_funds: bool,
+    ) -> tuple[RequestOutcome, DialOut]:
+        """Set aside the first slice of a telephone that has called ``number``, or refuse it.
+
+        One that needs no funds is reserved with what there is, be it nothing. ``caller`` is
+        None for one that withholds its number, ``uniqueid`` its channel.
+        """
+        row = await self._session.fetch_one(
+            _RESERVE,
+            *_request(request),
+            *(number.e164, number.region, number.kind),
+            *_sources(sources),
+            *_rate(rate),
+            *(terms.talk_seconds_max, terms.talk_seconds_min if needs_funds else 0),
+            *(terms.slice_seconds, None, caller, explanation, at),
+            *(at + timedelta(seconds=DIAL_IN_SECONDS_MAX), uniqueid),
+            *(False, request.bridge, request.meeting_name),
+            *_cool_down(None),
+        )
+        return RequestOutcome(row["outcome"]), rows.dial_out(row)
+
+    async def inbound_rate(self, tenant_id: UUID, number: Destination, at: datetime) -> Rate | None:
+        """Return what it costs to call a service number, None if the tenant has no price for it."""
+        found = await self._session.fetch(
+            "SELECT * FROM dialout.inbound_rate($1, $2, $3)", *(tenant_id, number.e164, at)
+        )
+        return rows.rate(found[0]) if found else None
 
     async def refuse(
         self,
@@ -184,7 +233,10 @@ class Ledger:
         """
         known = (number.e164, number.region, number.kind) if number else (None, None, None)
         row = await self._session.fetch_one(
-            _REFUSE, *_request(request), *known, reason, explanation, at, blocks_organizer
+            _REFUSE,
+            *_request(request),
+            *known,
+            *(reason, explanation, at, request.bridge, blocks_organizer),
         )
         return RequestOutcome(row["outcome"]), _record(row)
 
@@ -212,6 +264,7 @@ class Ledger:
             *(terms.talk_seconds_max, terms.talk_seconds_min, terms.talk_seconds_max),
             *(destination.e164, destination.region, at),
             destination.kind in ORDINARY_KINDS,
+            *_cool_down(terms.cool_down),
         )
         return rows.rehearsal(row)
 
@@ -233,6 +286,20 @@ class Ledger:
         )
         return AnsweredOutcome(row["outcome"])
 
+    async def is_released(self, gate_uniqueid: str, bridge: BridgeName) -> bool:
+        """Return whether a channel is the gate of a call that is under way, whoever released it."""
+        row = await self._session.fetch_one(
+            "SELECT dialout.is_released($1, $2) AS released", gate_uniqueid, bridge
+        )
+        return bool(row["released"])
+
+    async def joined(self, key: DialOutKey, at: datetime) -> JoinedOutcome:
+        """Note the instant at which the callee came into the conference; the first one stands."""
+        row = await self._session.fetch_one(
+            "SELECT dialout.joined($1, $2, $3) AS outcome", *_key(key), at
+        )
+        return JoinedOutcome(row["outcome"])
+
     async def extend(self, key: DialOutKey, *, slices: int, at: datetime) -> Extension:
         """Set aside the next slice of a call that has ``slices`` of them; asking twice is once."""
         row = await self._session.fetch_one(
@@ -252,6 +319,33 @@ class Ledger:
             "SELECT dialout.dropped($1, $2, $3, $4) AS outcome", *_key(key), reason, at
         )
         return DroppedOutcome(row["outcome"])
+
+    async def recent_numbers(self, tenant_id: UUID, initiator_id: str) -> tuple[RecentNumber, ...]:
+        """Return the numbers, ten at most, that Call Me reached somebody at, the last first."""
+        found = await self._session.fetch(
+            "SELECT * FROM dialout.recent_numbers($1, $2)", *(tenant_id, initiator_id)
+        )
+        return tuple(map(rows.recent_number, found))
+
+    async def forget_number(
+        self, tenant_id: UUID, initiator_id: str, destination: E164 | None = None
+    ) -> ForgetOutcome:
+        """Forget a number of a participant; without ``destination``, all of them."""
+        row = await self._session.fetch_one(
+            "SELECT dialout.recent_number_forget($1, $2, $3) AS outcome",
+            *(tenant_id, initiator_id, destination),
+        )
+        return ForgetOutcome(row["outcome"])
+
+    async def forget_old_numbers(self, at: datetime, *, limit: int) -> int:
+        """Forget the numbers that are of no use at ``at`` any more; return how many were.
+
+        At most ``limit`` of each kind: those of participants, and those called too often.
+        """
+        row = await self._session.fetch_one(
+            "SELECT dialout.numbers_forget($1, $2) AS forgotten", limit, at
+        )
+        return int(row["forgotten"])
 
     async def settle(
         self,
@@ -387,10 +481,37 @@ class Ledger:
         )
         return tuple(map(rows.tenant_name, found))
 
-    async def open_dial_outs(self) -> tuple[DialOut, ...]:
-        """Return what is neither refused nor ended, of all tenants, oldest first."""
+    async def open_dial_outs(self, bridge: BridgeName | None = None) -> tuple[DialOut, ...]:
+        """Return what is neither refused nor ended, of all tenants, oldest first.
+
+        Of one bridge, or of all of them.
+        """
         found = await self._session.fetch(
-            "SELECT * FROM dialout.open_dial_out ORDER BY requested_at, tenant_id, dial_out_id"
+            """
+            SELECT * FROM dialout.open_dial_out
+            WHERE (bridge = $1) IS NOT false
+            ORDER BY requested_at, tenant_id, dial_out_id
+            """,
+            bridge,
+        )
+        return tuple(map(rows.dial_out, found))
+
+    async def unended(
+        self, tenant_id: UUID, conference_id: str, initiator_id: str | None
+    ) -> tuple[DialOut, ...]:
+        """Return the calls out of a conference that are neither refused nor ended, oldest first.
+
+        Those that one initiator asked for, or all.
+        """
+        found = await self._session.fetch(
+            """
+            SELECT * FROM dialout.open_dial_out
+            WHERE
+                tenant_id = $1 AND conference_id = $2 AND kind <> 'dial_in'
+                AND ($3::text IS null OR initiator_id = $3)
+            ORDER BY requested_at, dial_out_id
+            """,
+            *(tenant_id, conference_id, initiator_id),
         )
         return tuple(map(rows.dial_out, found))
 
@@ -521,6 +642,12 @@ def _rate(rate: Rate | None) -> tuple[object, ...]:
         rate.initial_increment_seconds,
         rate.increment_seconds,
     )
+
+
+def _cool_down(cool_down: CoolDown | None) -> tuple[object, ...]:
+    if cool_down is None:
+        return (None, None, None)
+    return (cool_down.attempts, cool_down.window_seconds, cool_down.quiet_seconds)
 
 
 def _record(row: rows.Row) -> DialOut | None:

@@ -14,7 +14,7 @@ from uuid import UUID
 from pydantic import TypeAdapter
 
 from gateway.core.choices import Choices, MeetingPermission
-from gateway.core.e164 import Region
+from gateway.core.e164 import E164, Region
 from gateway.core.facts import DialOutPermission, OrganizerId, Sku
 from gateway.core.limits import LimitKind, LimitScope, LimitTerms
 from gateway.core.rating import Micros, Seconds
@@ -25,6 +25,7 @@ from gateway.ledger.provisioning_answers import (
     AutoRecharge,
     Block,
     BlockOutcome,
+    Callee,
     Channel,
     CreditGrant,
     CreditsOutcome,
@@ -79,6 +80,9 @@ _TENANT_CREATE: Final = """
         $1, $2, $3, $4, $5,
         CASE WHEN $6::text IS NOT NULL THEN
             coalesce((SELECT d.deck_id FROM dialout.rate_deck_list AS d WHERE d.name = $6), 0)
+        END,
+        CASE WHEN $7::text IS NOT NULL THEN
+            coalesce((SELECT d.deck_id FROM dialout.rate_deck_list AS d WHERE d.name = $7), 0)
         END
     )
 """
@@ -87,6 +91,9 @@ _TENANT_UPDATE: Final = """
         $1, $2,
         CASE WHEN $3::text IS NOT NULL THEN
             coalesce((SELECT d.deck_id FROM dialout.rate_deck_list AS d WHERE d.name = $3), 0)
+        END,
+        CASE WHEN $4::text IS NOT NULL THEN
+            coalesce((SELECT d.deck_id FROM dialout.rate_deck_list AS d WHERE d.name = $4), 0)
         END
     )
 """
@@ -218,11 +225,13 @@ class Change:
         anchor_day: int = 1,
         currency: str,
         rate_deck: str | None,
+        inbound_deck: str | None = None,
     ) -> TenantOutcome:
         """Make a tenant known, with the default of every choice."""
         return TenantOutcome(
             await self._outcome(
-                _TENANT_CREATE, tenant_id, name, time_zone, anchor_day, currency, rate_deck
+                _TENANT_CREATE,
+                *(tenant_id, name, time_zone, anchor_day, currency, rate_deck, inbound_deck),
             )
         )
 
@@ -238,11 +247,16 @@ class Change:
         return _choices(await self._transaction.fetch(_POLICY, tenant_id))
 
     async def tenant_update(
-        self, tenant_id: UUID, *, suspended: bool, rate_deck: str | None
+        self,
+        tenant_id: UUID,
+        *,
+        suspended: bool,
+        rate_deck: str | None,
+        inbound_deck: str | None = None,
     ) -> TenantUpdateOutcome:
         """Change what may change of a tenant, for calls that are not reserved yet."""
         return TenantUpdateOutcome(
-            await self._outcome(_TENANT_UPDATE, tenant_id, suspended, rate_deck)
+            await self._outcome(_TENANT_UPDATE, tenant_id, suspended, rate_deck, inbound_deck)
         )
 
     async def organizer_put(
@@ -396,12 +410,13 @@ class Change:
         *,
         to_self: MeetingPermission,
         to_third_party: MeetingPermission,
+        organizer_id: OrganizerId | None = None,
     ) -> MeetingOutcome:
-        """Give a meeting permissions of its own, or change them."""
+        """Give a meeting permissions and an organizer of its own, or change them."""
         return MeetingOutcome(
             await self._outcome(
-                "SELECT dialout.meeting_put($1, $2, $3, $4)",
-                *(tenant_id, conference_id, to_self, to_third_party),
+                "SELECT dialout.meeting_put($1, $2, $3, $4, $5)",
+                *(tenant_id, conference_id, to_self, to_third_party, organizer_id),
             )
         )
 
@@ -410,6 +425,10 @@ class Change:
         return RemovalOutcome(
             await self._outcome("SELECT dialout.meeting_remove($1, $2)", tenant_id, conference_id)
         )
+
+    async def callee_clear(self, destination: E164) -> RemovalOutcome:
+        """Let a number be called again at once, however often it was of late."""
+        return RemovalOutcome(await self._outcome("SELECT dialout.callee_clear($1)", destination))
 
     async def limit_put(
         self, tenant_id: UUID, scope: LimitScope, subject: str, terms: LimitTerms
@@ -665,6 +684,14 @@ class Provisioning:
         ``before`` is the id of the last block of the page before.
         """
         return await self._list(Block, _BLOCKS, tenant_id, organizer_id, before, limit)
+
+    async def callee(self, destination: E164) -> Callee:
+        """Return how often a number was called of late, and until when it is left alone."""
+        found = await self._list(
+            Callee, "SELECT * FROM dialout.callee_list WHERE destination = $1", destination
+        )
+        nothing = Callee(destination=destination, attempts=0, window_from=None, quiet_until=None)
+        return found[0] if found else nothing
 
     async def prefixes(self, tenant_id: UUID | None) -> tuple[ListedPrefix, ...]:
         """Return a tenant's list; None returns the operator's and the shipped one."""

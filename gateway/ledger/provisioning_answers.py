@@ -12,7 +12,7 @@ from uuid import UUID
 from pydantic import Json, JsonValue
 
 from gateway.core.choices import MeetingPermission
-from gateway.core.e164 import Region
+from gateway.core.e164 import E164, Region
 from gateway.core.facts import DialOutPermission, OrganizerId, Sku
 from gateway.core.limits import LimitKind, LimitMode, LimitScope
 from gateway.core.rating import Micros, Seconds
@@ -147,6 +147,7 @@ class MeetingOutcome(StrEnum):
     """Whether a meeting got permissions of its own, or had them changed."""
 
     UNKNOWN_TENANT = "unknown_tenant"
+    UNKNOWN_ORGANIZER = "unknown_organizer"
     UNCHANGED = "unchanged"
     CREATED = "created"
     UPDATED = "updated"
@@ -269,7 +270,9 @@ class Listed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tenant(Listed):
-    """A tenant; ``rate_deck`` is the name of the deck that prices its calls.
+    """A tenant; ``rate_deck`` is the name of the deck that prices its calls out.
+
+    ``inbound_deck`` prices those who call its service numbers. None where there is no such deck.
 
     Its months begin on the ``anchor_day``, or the last day of a month that has no such day.
     """
@@ -281,6 +284,7 @@ class Tenant(Listed):
     anchor_day: int
     currency: str
     rate_deck: str | None
+    inbound_deck: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -405,12 +409,26 @@ class Event(Listed):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Meeting(Listed):
-    """A meeting that has permissions of its own."""
+    """A meeting that has permissions of its own; an organizer too, if it is known whose it is."""
 
     tenant_id: UUID
     conference_id: str
     to_self: MeetingPermission
     to_third_party: MeetingPermission
+    organizer_id: OrganizerId | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Callee(Listed):
+    """How often a number was called since ``window_from``, by whomever, and took no call.
+
+    It is left alone until ``quiet_until``; None if it was not called too often.
+    """
+
+    destination: E164
+    attempts: int
+    window_from: datetime | None
+    quiet_until: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

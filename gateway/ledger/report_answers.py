@@ -37,8 +37,10 @@ class UsageCall:
 
     ``organizer_region`` is the usage location that it was decided by, None where nobody knows
     it any more. ``is_pay_per_minute`` says that the organizer's subscription brought no
-    minutes. ``answered_at`` is None where nobody answered. ``overrun_seconds`` were talked
-    beyond what was set aside, and nobody has paid them.
+    minutes. ``calls_in`` says that the telephone called a service number, which is its
+    destination then; ``caller_id`` is None for one that withheld its own. ``answered_at`` is
+    None where nobody answered. ``overrun_seconds`` were talked beyond what was set aside, and
+    nobody has paid them.
     """
 
     dial_out_id: UUID
@@ -48,8 +50,9 @@ class UsageCall:
     organizer_name: str | None
     organizer_region: Region | None
     is_pay_per_minute: bool
+    calls_in: bool
     initiator_id: str | None
-    caller_id: E164
+    caller_id: E164 | None
     number_typed: str
     destination: E164
     region: Region

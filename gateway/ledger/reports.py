@@ -12,6 +12,7 @@ from uuid import UUID
 from pydantic import TypeAdapter
 
 from gateway.core.causes import Disposition
+from gateway.core.dial_out import DialOutKind
 from gateway.core.e164 import NumberKind
 from gateway.db import Pool
 from gateway.ledger.report_answers import (
@@ -38,8 +39,8 @@ _REFUSALS = TypeAdapter(OrganizerRefusals)
 _CALLS: Final = """
     SELECT
         dial_out_id, requested_at, conference_id, organizer_id, organizer_name, organizer_region,
-        pay_per_minute, initiator_id, caller_id, number_typed, destination, region, number_kind,
-        answered_at, ended_at, disposition, overrun_seconds, currency, billed
+        pay_per_minute, kind, initiator_id, caller_id, number_typed, destination, region,
+        number_kind, answered_at, ended_at, disposition, overrun_seconds, currency, billed
     FROM dialout.usage_call
     WHERE
         tenant_id = $1
@@ -82,6 +83,7 @@ _ORGANIZERS: Final = """
     FROM dialout.usage_call
     WHERE
         tenant_id = $1 AND requested_at >= $2 AND requested_at < $3 AND ended_at IS NOT NULL
+        AND kind <> 'dial_in'
     GROUP BY 1, 2, 3, 4
 """
 _BOUNDS: Final = """
@@ -96,7 +98,8 @@ _BOUNDS: Final = """
 _REFUSED: Final = """
     SELECT organizer_id, organizer_name, organizer_region, reason, count(*) AS calls
     FROM dialout.usage_refusal
-    WHERE tenant_id = $1 AND requested_at >= $2 AND requested_at < $3
+    WHERE
+        tenant_id = $1 AND requested_at >= $2 AND requested_at < $3 AND kind <> 'dial_in'
     GROUP BY 1, 2, 3, 4
 """
 
@@ -162,7 +165,7 @@ class Reports:
     async def organizers(
         self, tenant_id: UUID, since: datetime, until: datetime
     ) -> AsyncIterator[OrganizerUse | OrganizerRefusals]:
-        """Yield what each organizer's calls came to, in no order and month by month.
+        """Yield what each organizer's calls out came to, in no order and month by month.
 
         An organizer is named once a month, scope and reason; the months are those of the
         partitions, so that each statement reads one of them.
@@ -199,6 +202,7 @@ def _usage_call(row: Row) -> UsageCall:
         organizer_name=row["organizer_name"],
         organizer_region=row["organizer_region"],
         is_pay_per_minute=row["pay_per_minute"],
+        calls_in=row["kind"] == DialOutKind.DIAL_IN,
         initiator_id=row["initiator_id"],
         caller_id=row["caller_id"],
         number_typed=row["number_typed"],

@@ -9,6 +9,7 @@ from gateway.core.attendance import DropReason
 from gateway.core.causes import Disposition
 from gateway.core.choices import Choices, MeetingPermission
 from gateway.core.dial_out import (
+    BridgeName,
     DialOut,
     DialOutKind,
     DialOutRequest,
@@ -16,7 +17,7 @@ from gateway.core.dial_out import (
     FundingPart,
     SourceStanding,
 )
-from gateway.core.e164 import NumberKind
+from gateway.core.e164 import E164, NumberKind
 from gateway.core.facts import (
     Benefit,
     Blocks,
@@ -43,6 +44,7 @@ from gateway.ledger.answers import (
     LastProof,
     MeetingPermissions,
     OrganizerAnswer,
+    RecentNumber,
     Rehearsal,
     Saving,
     TenantName,
@@ -74,6 +76,8 @@ def dial_out(row: Row) -> DialOut:
             initiator_id=row["initiator_id"],
             conference_id=row["conference_id"],
             number_typed=row["number_typed"],
+            bridge=BridgeName(row["bridge"]),
+            meeting_name=row["meeting_name"],
         ),
         state=DialOutState(row["state"]),
         reason=None if row["reason"] is None else Reason(row["reason"]),
@@ -102,6 +106,8 @@ def dial_out(row: Row) -> DialOut:
         sources=_SOURCES.validate_json(row["sources"] or "[]"),
         explanation=row["explanation"],
         dropped=None if row["dropped"] is None else DropReason(row["dropped"]),
+        confirms=row["confirms"],
+        joined_at=row["joined_at"],
     )
 
 
@@ -143,6 +149,7 @@ def organizer_answer(row: Row) -> OrganizerAnswer:
         meeting = MeetingPermissions(
             to_self=MeetingPermission(row["meeting_to_self"]),
             to_third_party=MeetingPermission(row["meeting_to_third_party"]),
+            organizer_id=row["meeting_organizer_id"],
         )
     return OrganizerAnswer(
         tenant=TenantFacts(
@@ -158,6 +165,15 @@ def organizer_answer(row: Row) -> OrganizerAnswer:
     )
 
 
+def recent_number(row: Row) -> RecentNumber:
+    """Read a number that a participant was called at."""
+    return RecentNumber(
+        destination=E164(row["destination"]),
+        number_typed=row["number_typed"],
+        last_at=row["last_at"],
+    )
+
+
 def destination_answer(row: Row) -> DestinationAnswer:
     """Read what is known of a destination."""
     return DestinationAnswer(
@@ -169,11 +185,12 @@ def destination_answer(row: Row) -> DestinationAnswer:
             exempt=row["exempt_prefix"],
         ),
         called_today=frozenset(map(LimitScope, row["called_today"])),
-        rate=None if row["deck_id"] is None else _rate(row),
+        rate=None if row["deck_id"] is None else rate(row),
     )
 
 
-def _rate(row: Row) -> Rate:
+def rate(row: Row) -> Rate:
+    """Read a rate of a deck."""
     return Rate(
         deck_id=row["deck_id"],
         deck=row["deck"],

@@ -120,6 +120,10 @@ RegionCode = Annotated[
     str, _one_of(REGIONS, "an ISO 3166-1 code, like GB, of a country with a numbering plan")
 ]
 CurrencyCode = Annotated[str, written(r"[A-Z]{3}", "an ISO 4217 code like USD")]
+CalleeNumber = Annotated[
+    str,
+    written(r"\+[1-9][0-9]{6,14}", "a number with + and the calling code, like +442079460000"),
+]
 Prefix = Annotated[
     str, written(r"[1-9][0-9]{0,14}", "1 to 15 digits with the calling code, without +")
 ]
@@ -162,6 +166,7 @@ TimeZone = Annotated[str, written(r"[A-Za-z0-9_+/-]{1,64}", "a name like Europe/
 PERSON_ID: TypeAdapter[str] = TypeAdapter(PersonId)
 CONFERENCE_ID: TypeAdapter[str] = TypeAdapter(ConferenceId)
 PREFIX: TypeAdapter[str] = TypeAdapter(Prefix)
+CALLEE_NUMBER: TypeAdapter[str] = TypeAdapter(CalleeNumber)
 NAME: TypeAdapter[str] = TypeAdapter(Name)
 DECK_NAME: TypeAdapter[str] = TypeAdapter(DeckName)
 SPEND: TypeAdapter[int] = TypeAdapter(Spend)
@@ -192,6 +197,7 @@ class TenantForm(Form):
     anchor_day: Annotated[int, Field(ge=1, le=31)] = 1
     currency: CurrencyCode
     rate_deck: DeckName | None = None
+    inbound_deck: DeckName | None = None
 
     @property
     def key(self) -> Hashable:
@@ -207,6 +213,7 @@ class TenantForm(Form):
             anchor_day=self.anchor_day,
             currency=self.currency,
             rate_deck=self.rate_deck,
+            inbound_deck=self.inbound_deck,
         )
 
 
@@ -379,11 +386,15 @@ class RechargeFailureForm(Form):
 
 
 class MeetingForm(Form):
-    """A meeting with permissions of its own: for Call Me, and for calling somebody else."""
+    """A meeting with permissions of its own: for Call Me, and for calling somebody else.
+
+    With ``organizer_id`` it is that organizer's alone; without, any organizer's who is named.
+    """
 
     conference_id: ConferenceId
     to_self: MeetingPermission
     to_third_party: MeetingPermission
+    organizer_id: PersonId | None = None
 
     @property
     def key(self) -> Hashable:
@@ -397,6 +408,7 @@ class MeetingForm(Form):
             self.conference_id,
             to_self=self.to_self,
             to_third_party=self.to_third_party,
+            organizer_id=None if self.organizer_id is None else OrganizerId(self.organizer_id),
         )
 
 

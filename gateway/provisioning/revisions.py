@@ -24,19 +24,23 @@ class TenantRevision(BaseModel):
 
     suspended: bool | None = None
     rate_deck: DeckName | None = None
+    inbound_deck: DeckName | None = None
 
 
 async def revise_tenant(
     provisioning: Provisioning, author: Author, tenant_id: UUID, revision: TenantRevision
 ) -> TenantUpdateOutcome:
-    """Suspend a tenant or lift that, or give it another deck, for calls not reserved yet."""
+    """Suspend a tenant or lift that, or give it other decks, for calls not reserved yet."""
     async with provisioning.change(actor=author.actor, because=author.because) as change:
         tenant = await change.tenant_locked(tenant_id)
         if tenant is None:
             return TenantUpdateOutcome.UNKNOWN_TENANT
         suspended = tenant.suspended if revision.suspended is None else revision.suspended
         return await change.tenant_update(
-            tenant_id, suspended=suspended, rate_deck=revision.rate_deck or tenant.rate_deck
+            tenant_id,
+            suspended=suspended,
+            rate_deck=revision.rate_deck or tenant.rate_deck,
+            inbound_deck=revision.inbound_deck or tenant.inbound_deck,
         )
 
 

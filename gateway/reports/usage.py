@@ -22,6 +22,7 @@ class CallType(StrEnum):
     """Which way a call went."""
 
     CONF_OUT = "conf_out"
+    CONF_IN = "conf_in"
 
 
 class Scope(StrEnum):
@@ -119,7 +120,7 @@ class UsageRow:
             "organizer_usage_location": call.organizer_region,
             "initiator_id": Text(call.initiator_id or ""),
             "caller_id": call.caller_id,
-            "call_type": CallType.CONF_OUT,
+            "call_type": CallType.CONF_IN if call.calls_in else CallType.CONF_OUT,
             "number_type": call.number_kind,
             "scope": scope(call.region, call.organizer_region),
             "destination_region": call.region,

@@ -16,21 +16,19 @@ from pydantic import SecretStr
 from typer.testing import CliRunner, Result
 
 from gateway import db
-from gateway.admission import Admission
-from gateway.ami import AmiClient
 from gateway.api import Administration, create_api
+from gateway.bridges import Bridges
 from gateway.cli.main import cli
-from gateway.core.dial_out import Terms
+from gateway.core.dial_out import MAIN_BRIDGE, Terms
 from gateway.core.e164 import E164
 from gateway.core.rating import Seconds
-from gateway.dialer import Dialer
+from gateway.core.trunk import Trunk
 from gateway.explainer import Explainer
 from gateway.inquiry import Inquiry
 from gateway.lab.postgres import Postgres
 from gateway.ledger import Ledger, Provisioning, Reports
+from gateway.progress import Progress
 from gateway.settings import AdminSettings
-from gateway.settlement import Settlement
-from gateway.slices import Slices
 from tests.ledger.conftest import dsn, owner, server, server_directory, settings
 
 __all__ = ["dsn", "owner", "server", "server_directory"]
@@ -115,23 +113,14 @@ def commands(ways: Logins, monkeypatch: pytest.MonkeyPatch) -> Commands:
 
 @contextmanager
 def api_of(gateway: db.Pool, administration: Administration | None) -> Iterator[FastAPI]:
-    """Lend the whole API, whose bridge is away: nobody is called here."""
+    """Lend the whole API, which has no bridge: nobody is called here."""
     ledger = Ledger(gateway, call_seconds_max=20.0)
-    ami = AmiClient(host="127.0.0.1", port=1, username="gateway", secret="none", ssl=None)
-    inquiry = Inquiry(ledger=ledger, toll_free_regions=frozenset())
-    settlement = Settlement(ami=ami, ledger=ledger, now=_now)
+    inquiry = Inquiry(ledger=ledger, trunks={MAIN_BRIDGE: Trunk()})
     yield create_api(
-        dialer=Dialer(
-            ami=ami,
-            ledger=ledger,
-            admission=Admission(ledger=ledger, inquiry=inquiry, terms=TERMS),
-            settlement=settlement,
-            slices=Slices(ami=ami, ledger=ledger, now=_now, warnings=(), ahead_seconds=30),
-            now=_now,
-        ),
+        bridges=Bridges((), ledger=ledger, default=None),
         ledger=ledger,
-        explainer=Explainer(ledger=ledger, inquiry=inquiry, terms=TERMS),
-        readiness=_Away(),
+        explainer=Explainer(ledger=ledger, inquiry=inquiry, terms={MAIN_BRIDGE: TERMS}),
+        progress=Progress(ledger=ledger),
         token=CALLS_TOKEN,
         administration=administration,
     )
@@ -177,10 +166,6 @@ def client(api: FastAPI, token: str | None) -> httpx.AsyncClient:
     return httpx.AsyncClient(
         transport=httpx.ASGITransport(api), base_url="http://gateway", headers=headers
     )
-
-
-class _Away:
-    ready = False
 
 
 def _now() -> datetime:

@@ -72,7 +72,12 @@ async def test_a_tenant_is_provisioned(admin: httpx.AsyncClient) -> None:
         (
             "PUT",
             f"{at}/meetings",
-            {"conference_id": "room", "to_self": "everyone", "to_third_party": "organizer"},
+            {
+                "conference_id": "room",
+                "to_self": "everyone",
+                "to_third_party": "organizer",
+                "organizer_id": "alice",
+            },
         ),
         ("PUT", f"{at}/prefixes", {"prefix": "1264", "effect": "exempt"}),
         ("PUT", "/v1/admin/prefixes", {"prefix": "4470"}),
@@ -88,12 +93,17 @@ async def test_a_tenant_is_provisioned(admin: httpx.AsyncClient) -> None:
 
     assert (changed.status_code, changed.json()["outcome"]) == (200, "updated")
     assert (await admin.get(at)).json()["rate_deck"] == "std"
+
+    await admin.patch(at, json={"inbound_deck": "std"})
+    decks = (await admin.get(at)).json()
+    assert (decks["rate_deck"], decks["inbound_deck"]) == ("std", "std")
     assert (await items(admin, "/v1/admin/tenants", name="Acme"))[0]["tenant_id"] == tenant_id
     assert [each["organizer_id"] for each in await items(admin, f"{at}/organizers")] == ["alice"]
     assert [each["sku"] for each in await items(admin, f"{at}/licences")] == [LICENCE["sku"]]
     assert [each["micros"] for each in await items(admin, f"{at}/credits")] == [12_500_000]
     assert [each["quantity"] for each in await items(admin, f"{at}/purchases")] == [5]
-    assert [each["to_self"] for each in await items(admin, f"{at}/meetings")] == ["everyone"]
+    [meeting] = await items(admin, f"{at}/meetings")
+    assert (meeting["to_self"], meeting["organizer_id"]) == ("everyone", "alice")
     assert [each["prefix"] for each in await items(admin, f"{at}/prefixes")] == ["1264"]
     assert "4470" in [each["prefix"] for each in await items(admin, "/v1/admin/prefixes")]
     assert [each["rates"] for each in await items(admin, "/v1/admin/rate-decks")] == [1]
@@ -235,6 +245,9 @@ async def test_contradictions_are_409(admin: httpx.AsyncClient, acme: str) -> No
         ("POST", "{acme}/credits", {"grant_id": "1", "amount": "1"}, "grant_id"),
         ("PUT", "{acme}/meetings", {"conference_id": "a/b"}, "conference_id"),
         ("DELETE", "{acme}/meetings/a%00b", None, "conference_id"),
+        ("PUT", "{acme}/meetings", {"conference_id": "a", "organizer_id": "a b"}, "organizer_id"),
+        ("GET", "/v1/admin/callees/442079460123", None, "number"),
+        ("DELETE", "/v1/admin/callees/+0442079460123", None, "number"),
         ("PUT", "{acme}/prefixes", {"prefix": "+44"}, "prefix"),
         ("DELETE", "{acme}/prefixes/0", None, "prefix"),
         ("GET", "{acme}/audit?since=soon", None, "since"),

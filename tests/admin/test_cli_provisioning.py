@@ -33,6 +33,13 @@ def _assign(sku: str, channel: str = "ea") -> tuple[str, ...]:
     )
 
 
+def _meeting(*more: str) -> tuple[str, ...]:
+    return (
+        *("meeting", "set", "room", *ACME),
+        *("--to-self", "everyone", "--to-third-party", "organizer", *more),
+    )
+
+
 @pytest.fixture
 def acme(commands: Commands) -> str:
     """A tenant of the name that ``ACME`` says."""
@@ -94,22 +101,8 @@ def test_to_say_it_twice_changes_nothing(commands: Commands, acme: str, alice: s
             "unchanged",
         ),
         (("policy", "set", *ACME, "--premium", "credits"), "changed", "unchanged"),
-        (
-            (
-                *[
-                    "meeting",
-                    "set",
-                    "room",
-                    "--to-self",
-                    "everyone",
-                    "--to-third-party",
-                    "organizer",
-                ],
-                *ACME,
-            ),
-            "created",
-            "unchanged",
-        ),
+        (_meeting("--organizer", "alice"), "created", "unchanged"),
+        (_meeting(), "updated", "unchanged"),
         (("block", "add", "4470"), "put", "exists"),
         (("block", "add", "1264", *ACME, "--exempt"), "put", "exists"),
         (("tenant", "change", "Acme", "--suspend"), "updated", "unchanged"),
@@ -167,6 +160,8 @@ def test_to_say_it_twice_changes_nothing(commands: Commands, acme: str, alice: s
         ),
         (("policy", "set", *ACME, "--availability-version", "1999-01-01"), "unknown_version"),
         (("meeting", "remove", "room", *ACME), "absent"),
+        (_meeting("--organizer", "bob"), "unknown_organizer"),
+        (("callee", "clear", "+442079460123"), "absent"),
         (("block", "remove", "4470"), "absent"),
     ],
 )
@@ -225,6 +220,9 @@ def test_what_cannot_be_is_refused(
         (("policy", "set", *ACME, "--addon-regions", "US,UK"), "addon_regions: UK"),
         (("policy", "set", *ACME, "--addon-fair-use-minutes", "0"), "addon_fair_use_minutes"),
         (("meeting", "remove", "a b", *ACME), "conference"),
+        (_meeting("--organizer", "a b"), "organizer id"),
+        (("callee", "show", "02079460123"), "number"),
+        (("callee", "clear", "+44\x1b[2J"), "\\x1b[2J"),
         (("block", "add", "+44"), "prefix"),
         (("block", "remove", "044"), "prefix"),
         (("block", "add", "44", "--exempt"), "--tenant"),
@@ -338,6 +336,7 @@ CHOICES = {
     "high_risk_prefixes": "allow",
     "meeting_to_self": "everyone",
     "meeting_to_third_party": "organizer",
+    "confirmation": "always",
     "on_exhaustion": "finish",
     "availability_version": "2023-01-25",
 }
@@ -443,7 +442,8 @@ SHEETS = {
     ("licence", "import-purchases"): "purchase_id,sku,quantity,channel,segment,valid_from\n"
     f"{uuid4()},audio_conferencing,10,ea,commercial,2026-01-01T09:00:00+01:00\n",
     ("credits", "import"): f"grant_id,amount\n{uuid4()},12.50\n",
-    ("meeting", "import"): "conference_id,to_self,to_third_party\nroom,everyone,organizer\n",
+    ("meeting", "import"): "conference_id,to_self,to_third_party,organizer_id\n"
+    "room,everyone,organizer,\nboard,organizer,organizer,alice\n",
     ("block", "import"): "prefix,effect,note\n4470,block,personal\n1264,exempt,\n",
 }
 
@@ -645,6 +645,7 @@ REPLAYS = {
 FUNDS = {
     "addon_fair_use_minutes": "60",
     "availability_version": '"2018-04-03"',
+    "confirmation": '"never"',
     "on_exhaustion": '"finish"',
     "pool_basis": '"purchased"',
 }
@@ -663,7 +664,7 @@ async def test_replay_says_what_it_cannot_see(
     The tenant's name is what a table could take for markup, and a terminal for a command.
     """
     monkeypatch.setenv("DIALOUT_DATABASE__DSN", ways.gateway)
-    monkeypatch.setenv("DIALOUT_CALL__CALLER_ID", "+442079460999")
+    monkeypatch.setenv("DIALOUT_BRIDGES__MAIN__CALLER_ID", "+442079460999")
     await owner.execute("UPDATE dialout.tenant SET name = $1", "Acme [/EU] :smile: \x1b[2J")
     policy = tmp_path / "policy.toml"
     policy.write_text("".join(f"{name} = {value}\n" for name, value in (REPLAYS | FUNDS).items()))
@@ -677,7 +678,10 @@ async def test_replay_says_what_it_cannot_see(
     assert "Acme [/EU] :smile: \\x1b[2J" in shown.stdout
 
 
-NOUNS = ("tenant", "organizer", "licence", "credits", "policy", "meeting", "block", "deck", "audit")
+NOUNS = (
+    *("tenant", "organizer", "licence", "credits", "policy", "meeting", "block", "callee"),
+    *("deck", "audit"),
+)
 
 
 def _leaves() -> list[tuple[str, str]]:

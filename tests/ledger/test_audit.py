@@ -129,6 +129,18 @@ STEPS: list[tuple[Step, str, dict[str, JsonValue] | None, dict[str, JsonValue] |
         {"to_self": "organizer"},
     ),
     (
+        lambda change, tenant_id: change.meeting_put(
+            tenant_id,
+            "room",
+            to_self=MeetingPermission.ORGANIZER,
+            to_third_party=MeetingPermission.ORGANIZER,
+            organizer_id=ORGANIZER,
+        ),
+        "meeting",
+        {"organizer_id": None},
+        {"organizer_id": ORGANIZER},
+    ),
+    (
         lambda change, tenant_id: change.meeting_remove(tenant_id, "room"),
         "meeting",
         {"to_self": "organizer"},

@@ -21,8 +21,8 @@ import pytest
 
 from gateway import db
 from gateway.core.attendance import DropReason
-from gateway.core.choices import Choices, MeetingPermission, Stance
-from gateway.core.dial_out import DialOutRequest
+from gateway.core.choices import Choices, Confirmation, MeetingPermission, Stance
+from gateway.core.dial_out import MAIN_BRIDGE, CoolDown, DialOutRequest
 from gateway.core.e164 import Region
 from gateway.core.facts import DialOutPermission, OrganizerId, Sku
 from gateway.core.key import DialOutKey
@@ -61,6 +61,11 @@ BOB: Final = OrganizerId("bob@example.com")
 HOLDER: Final = UUID(int=1)
 OTHER: Final = UUID(int=2)
 LIMIT: Final = LimitKey(scope=LimitScope.ORGANIZER, subject=BOB, kind=LimitKind.CALLS_A_MINUTE)
+
+COOLING: Final = replace(
+    TERMS,
+    cool_down=CoolDown(attempts=5, window_seconds=Seconds(600), quiet_seconds=Seconds(600)),
+)
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _OWN: Final = re.compile(r'"(written_at|digest|origin|version_id|deck_id)": [^,}]+')
@@ -171,12 +176,21 @@ def _change(what: Callable[[Change, Scene], Awaitable[object]]) -> Act:
 
 
 async def _reserve(scene: Scene) -> None:
-    await scene.world.reserve(scene.fresh, POOL_THEN_CREDITS, seconds=1800)
+    await scene.ledger.reserve(
+        scene.fresh,
+        LONDON,
+        POOL_THEN_CREDITS,
+        scene.world.rate,
+        COOLING,
+        '"test"',
+        NOON,
+        NOON + MINUTE,
+    )
 
 
 async def _rehearse(scene: Scene) -> None:
     await scene.ledger.rehearse(
-        scene.tenant_id, ORGANIZER, "room-1", LONDON, CREDITS, scene.world.rate, TERMS, NOON
+        scene.tenant_id, ORGANIZER, "room-1", LONDON, CREDITS, scene.world.rate, COOLING, NOON
     )
 
 
@@ -212,6 +226,9 @@ GATEWAYS: Final[dict[str, Act]] = {
     "destination_facts": lambda s: s.ledger.destination_facts(s.tenant_id, LONDON, NOON),
     "dropped": lambda s: s.ledger.dropped(s.answered, DropReason.ALONE, NOON + MINUTE),
     "extend": lambda s: s.ledger.extend(s.answered, slices=1, at=NOON + MINUTE),
+    "inbound_rate": lambda s: s.ledger.inbound_rate(s.tenant_id, LONDON, NOON),
+    "is_released": lambda s: s.ledger.is_released(s.answered.gate_uniqueid, MAIN_BRIDGE),
+    "joined": lambda s: s.ledger.joined(s.answered, NOON + MINUTE),
     "ledger_check_heads": lambda s: s.ledger.check_heads(s.tenant_id, []),
     "ledger_check_month": _check,
     "ledger_check_sources": lambda s: s.ledger.check_sources(s.tenant_id),
@@ -219,6 +236,7 @@ GATEWAYS: Final[dict[str, Act]] = {
     "month_list": lambda s: s.months.months(),
     "months_filed": lambda s: s.ledger.months(s.tenant_id),
     "months_open": lambda s: s.ledger.months_open(NOON + timedelta(days=3650)),
+    "numbers_forget": lambda s: s.ledger.forget_old_numbers(NOON + timedelta(days=100), limit=100),
     "organizer_facts": lambda s: s.ledger.organizer_facts(s.fresh, NOON),
     "organizer_tenants": lambda s: s.ledger.organizer_tenants(ORGANIZER),
     "outbox_claim": lambda s: s.outbox.claim(
@@ -233,6 +251,8 @@ GATEWAYS: Final[dict[str, Act]] = {
     "proof_end": lambda s: s.ledger.proof_end(HOLDER, PROOF),
     "proof_release": lambda s: s.ledger.proof_release(HOLDER),
     "rate_deck_find": lambda s: s.ledger.rate_deck_find("none"),
+    "recent_number_forget": lambda s: s.ledger.forget_number(s.tenant_id, "carol"),
+    "recent_numbers": lambda s: s.ledger.recent_numbers(s.tenant_id, "carol"),
     "refuse": _refuse,
     "rehearse": _rehearse,
     "reserve": _reserve,
@@ -243,6 +263,7 @@ GATEWAYS: Final[dict[str, Act]] = {
     "void": lambda s: s.world.void(s.released),
 }
 PROVISIONERS: Final[dict[str, Act]] = {
+    "callee_clear": _change(lambda c, _: c.callee_clear(LONDON.e164)),
     "credits_add": _change(
         lambda c, s: c.credits_add(s.tenant_id, s.recharge_id, Micros(70_000), NOON + MINUTE)
     ),
@@ -283,6 +304,7 @@ PROVISIONERS: Final[dict[str, Act]] = {
             "room-2",
             to_self=MeetingPermission.EVERYONE,
             to_third_party=MeetingPermission.ORGANIZER,
+            organizer_id=ORGANIZER,
         )
     ),
     "meeting_remove": _change(lambda c, s: c.meeting_remove(s.tenant_id, "room-1")),
@@ -367,6 +389,9 @@ async def scene(pool: db.Pool, owner: db.Connection, world: World) -> Scene:
         )
         await change.organizer_block(world.tenant_id, BOB, because="fraud", at=NOON)
         await change.prefix_put(world.tenant_id, "4478", PrefixEffect.BLOCK, note="")
+        # So that it is by staying that somebody accepts a call.
+        never = Choices(confirmation=Confirmation.NEVER)
+        await change.policy_put(world.tenant_id, never, NOON)
         terms = LimitTerms(kind=LIMIT.kind, most=50, mode=LimitMode.OBSERVE)
         await change.limit_put(world.tenant_id, LIMIT.scope, LIMIT.subject, terms)
         await change.recharge_put(
@@ -381,6 +406,7 @@ async def scene(pool: db.Pool, owner: db.Connection, world: World) -> Scene:
     [event] = await outbox.claim(limit=1, until=NOON + MINUTE, at=NOON)
     await world.ledger.proof_claim(HOLDER, NOON, every=MINUTE, lease_seconds=60)
     _, reserved = await world.reserve(None, CREDITS, seconds=120)
+    await _called(world)
     answered = await _answered(world)
     released = await world.released(POOL_THEN_CREDITS, seconds=600)
     await owner.execute(_CUTTER)
@@ -397,6 +423,15 @@ async def scene(pool: db.Pool, owner: db.Connection, world: World) -> Scene:
     )
 
 
+async def _called(world: World) -> None:
+    """Have a participant called who may want that forgotten."""
+    request = replace(world.request(), initiator_id="carol")
+    await world.reserve(request, CREDITS, seconds=60, gate_uniqueid="gate")
+    await world.ledger.answered(request.key, NOON)
+    await world.ledger.joined(request.key, NOON)
+    await world.settle(request.key, 1000)
+
+
 async def _answered(world: World) -> DialOutKey:
     """Return a call whose first slice is from two sources, and which can go on."""
     request = world.request()
@@ -405,7 +440,7 @@ async def _answered(world: World) -> DialOutKey:
         LONDON,
         POOL_THEN_CREDITS,
         world.rate,
-        replace(TERMS, slice_seconds=Seconds(300), talk_seconds_max=Seconds(4000)),
+        replace(COOLING, slice_seconds=Seconds(300), talk_seconds_max=Seconds(4000)),
         '"test"',
         NOON,
         NOON + MINUTE,

@@ -8,13 +8,14 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from gateway.core.dial_out import DialOutKind, DialOutRequest
+from gateway.core.dial_out import MAIN_BRIDGE, DialOutKind, DialOutRequest
 from gateway.core.e164 import Region
 from gateway.core.facts import AskerRole, Callee, Facts, OrganizerId
 from gateway.core.key import DialOutKey
 from gateway.core.limits import LimitKind, LimitScope, LimitTerms
 from gateway.core.policy import decide
 from gateway.core.rating import Micros, Seconds
+from gateway.core.trunk import Trunk
 from gateway.db import Connection
 from gateway.inquiry import Inquiry
 from gateway.ledger import (
@@ -23,6 +24,7 @@ from gateway.ledger import (
     DeckRow,
     Ledger,
     LicenceOutcome,
+    MeetingOutcome,
     PolicyOutcome,
     PrefixEffect,
     Provisioning,
@@ -110,9 +112,9 @@ async def test_the_database_knows_the_same(
     The pure test of the table takes facts that it made itself. Here tenants, licences, decks
     and lists are provisioned, and the gateway's own inquiry gathers what it finds.
     """
-    inquiry = Inquiry(ledger=ledger, toll_free_regions=TRUNK_TOLL_FREE)
-
     for row in lines:
+        trunk = Trunk(regions=row.case.trunk, toll_free_regions=TRUNK_TOLL_FREE)
+        inquiry = Inquiry(ledger=ledger, trunks={MAIN_BRIDGE: trunk})
         request = await provisioned(provisioning, row.case)
         await counted(owner, row.case, request)
         found = await inquiry.facts(request, row.case.at)
@@ -181,10 +183,8 @@ async def _tenant(change: Change, case: Case, tenant_id: UUID) -> None:
     if case.credits_set_up:
         await change.credits_add(tenant_id, uuid4(), Micros(1_000_000), FIRST_DAY)
     await _people(change, case, tenant_id)
-    if case.meeting:
-        await change.meeting_put(
-            tenant_id, "room", to_self=case.meeting, to_third_party=case.meeting
-        )
+    if case.meeting or case.registered:
+        await _meeting(change, case, tenant_id)
     for limit in case.limits:
         terms = LimitTerms(kind=limit.kind, most=limit.most, mode=limit.mode)
         await change.limit_put(tenant_id, limit.scope, "", terms)
@@ -196,6 +196,20 @@ async def _tenant(change: Change, case: Case, tenant_id: UUID) -> None:
         await change.prefix_put(tenant_id, prefix, PrefixEffect.BLOCK, note="table")
     for prefix in case.listed.exempt:
         await change.prefix_put(tenant_id, prefix, PrefixEffect.EXEMPT, note="table")
+
+
+async def _meeting(change: Change, case: Case, tenant_id: UUID) -> None:
+    organizer_id = None if case.registered is None else OrganizerId(case.registered)
+    if organizer_id is not None and organizer_id != ORGANIZER:
+        await _organizer(change, case, tenant_id, organizer_id, Region("US"))
+    outcome = await change.meeting_put(
+        tenant_id,
+        "room",
+        to_self=case.meeting or case.choices.meeting_to_self,
+        to_third_party=case.meeting or case.choices.meeting_to_third_party,
+        organizer_id=organizer_id,
+    )
+    assert outcome is MeetingOutcome.CREATED
 
 
 async def _people(change: Change, case: Case, tenant_id: UUID) -> None:

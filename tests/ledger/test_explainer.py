@@ -13,13 +13,14 @@ from gateway import db
 from gateway.admission import Admission
 from gateway.cli.main import cli
 from gateway.core.choices import Choices, Exhaustion, Opening
-from gateway.core.dial_out import DialOutKind, DialOutRequest
+from gateway.core.dial_out import MAIN_BRIDGE, DialOutKind, DialOutRequest
 from gateway.core.e164 import METADATA_VERSION, Region
 from gateway.core.explanation import Explanation
 from gateway.core.facts import Sku, SourceKind
 from gateway.core.key import DialOutKey
 from gateway.core.policy import Allow
 from gateway.core.reasons import REASON_TEXTS, Reason
+from gateway.core.trunk import Trunk
 from gateway.explainer import Explainer, question
 from gateway.inquiry import Inquiry
 from gateway.ledger import Ledger
@@ -39,19 +40,20 @@ NUMBERS = (
 @pytest.fixture
 def inquiry(ledger: Ledger) -> Inquiry:
     """What is asked before anything is decided."""
-    return Inquiry(ledger=ledger, toll_free_regions=frozenset({Region("GB")}))
+    trunk = Trunk(toll_free_regions=frozenset({Region("GB")}))
+    return Inquiry(ledger=ledger, trunks={MAIN_BRIDGE: trunk})
 
 
 @pytest.fixture
 def explainer(ledger: Ledger, inquiry: Inquiry) -> Explainer:
     """The explainer under test."""
-    return Explainer(ledger=ledger, inquiry=inquiry, terms=TERMS)
+    return Explainer(ledger=ledger, inquiry=inquiry, terms={MAIN_BRIDGE: TERMS})
 
 
 @pytest.fixture
 def admission(ledger: Ledger, inquiry: Inquiry) -> Admission:
     """What decides real calls, to compare with."""
-    return Admission(ledger=ledger, inquiry=inquiry, terms=TERMS)
+    return Admission(ledger=ledger, inquiry=inquiry, terms={MAIN_BRIDGE: TERMS})
 
 
 @pytest.fixture
@@ -76,6 +78,7 @@ def asked(world: World, number: str) -> DialOutRequest:
         kind=DialOutKind.ADD_PARTICIPANT,
         conference_id="room-1",
         number=number,
+        bridge=MAIN_BRIDGE,
     )
 
 
@@ -296,7 +299,7 @@ async def test_rules_that_have_changed_since_are_told(
 def terminal(dsn: str, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
     """A terminal at which somebody types who has the gateway's settings."""
     monkeypatch.setenv("DIALOUT_DATABASE__DSN", dsn)
-    monkeypatch.setenv("DIALOUT_CALL__CALLER_ID", "+442079460999")
+    monkeypatch.setenv("DIALOUT_BRIDGES__MAIN__CALLER_ID", "+442079460999")
     monkeypatch.setenv("COLUMNS", "200")
     return CliRunner()
 
@@ -321,6 +324,30 @@ async def test_the_command_answers_as_a_call_would(funded: World, terminal: CliR
     assert refused[1].startswith("REFUSED: number_kind_refused.")
     assert "policy premium = credits" in refused[1]
     assert "REFUSED: meeting_authenticated_only." in anonymous[1]
+
+
+async def test_the_command_asks_which_bridge_is_meant(
+    funded: World, terminal: CliRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each trunk reaches other countries, so a guess could be the wrong answer."""
+    monkeypatch.setenv("DIALOUT_BRIDGES__EAST__CALLER_ID", "+12125550100")
+    monkeypatch.setenv("DIALOUT_BRIDGES__EAST__REGIONS", '["US"]')
+    words = ("020 7946 0123", "--organizer", ORGANIZER)
+
+    unsaid = await typed(terminal, *words)
+    unknown = await typed(terminal, *words, "--bridge", "west")
+    east = await typed(terminal, *words, "--bridge", "east")
+    main = await typed(terminal, *words, "--bridge", "main")
+    monkeypatch.setenv("DIALOUT_CALL__DEFAULT_BRIDGE", "east")
+    default = await typed(terminal, *words)
+
+    assert (unsaid[0], unknown[0]) == (2, 2)
+    assert "--bridge main or east" in unsaid[2]
+    assert "There is no bridge west." in unknown[2]
+    for refused in (east, default):
+        assert refused[0] == 1
+        assert refused[1].startswith("REFUSED: destination_not_served.")
+    assert main[0] == 0
 
 
 async def test_the_command_prints_what_is_stored_byte_for_byte(

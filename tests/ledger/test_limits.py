@@ -10,13 +10,14 @@ import asyncpg
 import pytest
 
 from gateway.admission import Admission
-from gateway.core.dial_out import DialOut
+from gateway.core.dial_out import MAIN_BRIDGE, DialOut
 from gateway.core.e164 import E164, Destination, NumberKind, Region
 from gateway.core.explanation import Explanation
 from gateway.core.facts import OrganizerId, Sku, SourceKind
 from gateway.core.limits import DEFAULT_LIMITS, Limit, LimitKind, LimitMode, LimitScope, LimitTerms
 from gateway.core.rating import Seconds
 from gateway.core.reasons import Reason
+from gateway.core.trunk import Trunk
 from gateway.core.waterfall import Source
 from gateway.db import Connection
 from gateway.explainer import recorded
@@ -621,8 +622,8 @@ async def decided(world: World, count: int) -> list[DialOut]:
     """Have the gateway decide requests one after the other."""
     admission = Admission(
         ledger=world.ledger,
-        inquiry=Inquiry(ledger=world.ledger, toll_free_regions=frozenset()),
-        terms=TERMS,
+        inquiry=Inquiry(ledger=world.ledger, trunks={MAIN_BRIDGE: Trunk()}),
+        terms={MAIN_BRIDGE: TERMS},
     )
     answers = [await admission.admit(world.request(), at=NOON) for _ in range(count)]
     return [dial_out for _, dial_out in answers if dial_out is not None]

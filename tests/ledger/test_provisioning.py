@@ -14,6 +14,7 @@ import pytest
 
 from gateway.core.choices import (
     Choices,
+    Confirmation,
     Exhaustion,
     MeetingPermission,
     Opening,
@@ -56,6 +57,7 @@ OTHERWISE = Choices(
     high_risk_prefixes=Stance.ALLOW,
     meeting_to_self=MeetingPermission.EVERYONE,
     meeting_to_third_party=MeetingPermission.ORGANIZER,
+    confirmation=Confirmation.NEVER,
     on_exhaustion=Exhaustion.FINISH,
     availability_version=date(2023, 1, 25),
 )
@@ -239,6 +241,7 @@ async def test_a_tenant_is_created_once(
             anchor_day=1,
             currency="EUR",
             rate_deck=deck.name,
+            inbound_deck=None,
         ),
     )
 
@@ -529,10 +532,37 @@ async def test_a_meeting_has_permissions_until_they_are_removed(
             conference_id="room-1",
             to_self=everyone,
             to_third_party=organizer,
+            organizer_id=None,
         ),
     )
     assert removed == [RemovalOutcome.ABSENT, RemovalOutcome.REMOVED, RemovalOutcome.ABSENT]
     assert await provisioning.meetings(world.tenant_id) == ()
+
+
+async def test_a_meeting_may_be_registered_with_its_organizer(
+    provisioning: Provisioning, world: World
+) -> None:
+    """One that the tenant has, and no other one then; whoever is left out is not kept."""
+    everyone = MeetingPermission.EVERYONE
+    put = []
+    for organizer_id in (OrganizerId("eve"), ORGANIZER, ORGANIZER, None):
+        async with provisioning.change(actor=ACTOR) as change:
+            outcome = await change.meeting_put(
+                world.tenant_id,
+                "room-1",
+                to_self=everyone,
+                to_third_party=everyone,
+                organizer_id=organizer_id,
+            )
+        listed = await provisioning.meetings(world.tenant_id)
+        put.append((outcome, [each.organizer_id for each in listed]))
+
+    assert put == [
+        (MeetingOutcome.UNKNOWN_ORGANIZER, []),
+        (MeetingOutcome.CREATED, [ORGANIZER]),
+        (MeetingOutcome.UNCHANGED, [ORGANIZER]),
+        (MeetingOutcome.UPDATED, [None]),
+    ]
 
 
 async def test_meetings_are_listed_in_pages(provisioning: Provisioning, world: World) -> None:

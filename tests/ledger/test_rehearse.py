@@ -35,7 +35,7 @@ IN_MAY_2018 = datetime(2018, 5, 15, tzinfo=UTC)
 REHEARSE = """
     SELECT * FROM dialout.rehearse(
         $1, $2, 'room-1', '{pool}', '{standard_pool}', null,
-        1800, 60, 300, '+442079460123', 'GB', $3, true
+        1800, 60, 300, '+442079460123', 'GB', $3, true, null
     )
 """
 

@@ -15,13 +15,15 @@ from typer.testing import CliRunner
 from gateway.admission import Admission
 from gateway.cli.main import cli
 from gateway.core.choices import MeetingPermission, Opening
+from gateway.core.dial_out import MAIN_BRIDGE, BridgeName
 from gateway.core.e164 import Region
 from gateway.core.facts import OrganizerId, Sku, SourceKind
 from gateway.core.rating import Micros
 from gateway.core.reasons import Reason
+from gateway.core.trunk import Trunk
 from gateway.inquiry import Inquiry
 from gateway.ledger import Ledger, RequestOutcome, TriedDeck
-from gateway.replay import Candidate, Replay, Replayed
+from gateway.replay import Candidate, Replay, Replayed, Unread
 from tests.ledger.test_explainer import asked
 from tests.ledger.world import (
     ACTOR,
@@ -44,7 +46,7 @@ LONDON = "020 7946 0123"
 @pytest.fixture
 def inquiry(ledger: Ledger) -> Inquiry:
     """What is asked before anything is decided."""
-    return Inquiry(ledger=ledger, toll_free_regions=frozenset())
+    return Inquiry(ledger=ledger, trunks={MAIN_BRIDGE: Trunk()})
 
 
 @pytest.fixture
@@ -60,7 +62,7 @@ async def history(world: World, ledger: Ledger, inquiry: Inquiry) -> World:
     await world.add_licence()
     await world.add_licence(sku=Sku.COMMUNICATIONS_CREDITS)
     await world.add_credits(10_000_000)
-    admission = Admission(ledger=ledger, inquiry=inquiry, terms=TERMS)
+    admission = Admission(ledger=ledger, inquiry=inquiry, terms={MAIN_BRIDGE: TERMS})
     for number in (LONDON, KENYA, PREMIUM, "12"):
         request = asked(world, number)
         await admission.admit(request, at=NOON)
@@ -245,6 +247,30 @@ async def test_a_number_that_is_read_otherwise_is_looked_up_anew(
     assert again[LONDON].after is Reason.DESTINATION_AMBIGUOUS
 
 
+async def test_a_bridge_that_is_not_in_the_settings_is_not_guessed_at(
+    history: World, ledger: Ledger, inquiry: Inquiry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A deck needs no trunk. A number that is read otherwise does: nobody knows what reached it."""
+    sold = BridgeName("sold")
+    then = Inquiry(ledger=ledger, trunks={sold: Trunk()})
+    request = replace(asked(history, "+44 20 7946 0199"), bridge=sold)
+    admission = Admission(ledger=ledger, inquiry=then, terms={sold: TERMS})
+    await admission.admit(request, at=NOON)
+    kenya_only = f"deck {uuid4()}"
+    await history.put_deck(kenya_only, [replace(LONDON_ROW, prefix="254")], LATER)
+
+    same = await replayed(history, inquiry)
+    priced = await replayed(history, inquiry, deck=kenya_only)
+    monkeypatch.setattr(phonenumbers, "format_number", lambda _number, _form: "+254202000001")
+    otherwise = await replayed(history, inquiry)
+
+    assert (same[request.number_typed].unread, priced[request.number_typed].unread) == (None, None)
+    assert not same[request.number_typed].is_changed
+    assert otherwise[request.number_typed].unread is Unread.UNKNOWN_BRIDGE
+    assert not otherwise[request.number_typed].is_changed
+    assert otherwise[LONDON].unread is None
+
+
 async def placed(
     world: World,
     inquiry: Inquiry,
@@ -256,7 +282,7 @@ async def placed(
 ) -> None:
     """Have a call placed, answered and settled."""
     request = replace(asked(world, typed or number), initiator_id=initiator)
-    admission = Admission(ledger=world.ledger, inquiry=inquiry, terms=TERMS)
+    admission = Admission(ledger=world.ledger, inquiry=inquiry, terms={MAIN_BRIDGE: TERMS})
     outcome, _ = await admission.admit(request, at=NOON)
     assert outcome is RequestOutcome.RESERVED
     await world.ledger.claim(request.key, "a-gate", NOON)
@@ -269,7 +295,7 @@ async def refused_for_want(world: World, inquiry: Inquiry) -> str:
     dear = replace(world.rate, price_micros=Micros((free - 5_000) // 60 * 60), prefix="254")
     await world.reserve(None, CREDITS, seconds=60, rate=dear)
     request = asked(world, "00254 20 2000000")
-    admission = Admission(ledger=world.ledger, inquiry=inquiry, terms=TERMS)
+    admission = Admission(ledger=world.ledger, inquiry=inquiry, terms={MAIN_BRIDGE: TERMS})
     _, dial_out = await admission.admit(request, at=NOON)
     assert dial_out is not None
     assert dial_out.reason is Reason.CREDITS_EXHAUSTED
@@ -284,7 +310,7 @@ async def test_what_an_older_version_stored_is_counted_apart(
 
     again = await replayed(history, inquiry, premium=Opening.CREDITS)
 
-    assert [number for number, each in again.items() if not each.is_readable] == ["020 7946 0199"]
+    assert [number for number, each in again.items() if each.unread] == ["020 7946 0199"]
     assert not again["020 7946 0199"].is_changed
 
 
@@ -293,7 +319,7 @@ async def test_the_command_lists_it_per_tenant(
 ) -> None:
     """With a policy file; a table for people and everything in JSON."""
     monkeypatch.setenv("DIALOUT_DATABASE__DSN", dsn)
-    monkeypatch.setenv("DIALOUT_CALL__CALLER_ID", "+442079460999")
+    monkeypatch.setenv("DIALOUT_BRIDGES__MAIN__CALLER_ID", "+442079460999")
     monkeypatch.setenv("COLUMNS", "200")
     policy = tmp_path / "policy.toml"
     policy.write_text('premium = "credits"\n')
@@ -325,7 +351,7 @@ async def test_a_policy_that_is_none_says_why(
 ) -> None:
     """Exit 2 and the line that is wrong; nothing is replayed."""
     monkeypatch.setenv("DIALOUT_DATABASE__DSN", dsn)
-    monkeypatch.setenv("DIALOUT_CALL__CALLER_ID", "+442079460999")
+    monkeypatch.setenv("DIALOUT_BRIDGES__MAIN__CALLER_ID", "+442079460999")
     policy = tmp_path / "policy.toml"
     policy.write_text(content)
 

@@ -17,19 +17,24 @@ from gateway import db
 from gateway.admission import Admission
 from gateway.ami import AmiClient
 from gateway.bridge import Bridge
+from gateway.core.dial_out import MAIN_BRIDGE
 from gateway.core.facts import SourceKind
+from gateway.core.trunk import Trunk
+from gateway.dial_in import DialIns
 from gateway.dialer import Dialer
 from gateway.guard import Guard
 from gateway.inquiry import Inquiry
 from gateway.lab.postgres import Postgres
 from gateway.lab.program import free_port
 from gateway.ledger import Ledger, LedgerUnavailable, Provisioning, RequestOutcome
+from gateway.progress import Progress
+from gateway.reaper import Reaper
 from gateway.reconcile import Reconciliation
-from gateway.settings import CallSettings, GuardSettings
+from gateway.settings import GuardSettings
 from gateway.settlement import Settlement
 from gateway.slices import Slices
 from tests.ledger.conftest import processes, settings
-from tests.ledger.world import NOON, POOL, World
+from tests.ledger.world import NOON, POOL, TERMS, World
 
 BLOCKED = """
     FROM pg_stat_activity
@@ -142,28 +147,46 @@ async def test_it_is_seen_to_be_away_while_asterisk_is(own_server: Postgres) -> 
 
 def _bridge(ledger: Ledger) -> Bridge:
     """Return what serves an Asterisk that is not there: nothing listens on the port."""
-    call = CallSettings(caller_id="+442079460999")
     ami = AmiClient(host="127.0.0.1", port=free_port(SOCK_STREAM), username="a", secret="b")
+    settlement = Settlement(ami=ami, ledger=ledger, now=_now)
+    admission = Admission(
+        ledger=ledger,
+        inquiry=Inquiry(ledger=ledger, trunks={MAIN_BRIDGE: Trunk()}),
+        terms={MAIN_BRIDGE: TERMS},
+    )
+    slices = Slices(ami=ami, ledger=ledger, now=_now, warnings=(), ahead_seconds=30)
     dialer = Dialer(
+        bridge=MAIN_BRIDGE,
         ami=ami,
         ledger=ledger,
-        admission=Admission(
-            ledger=ledger,
-            inquiry=Inquiry(ledger=ledger, toll_free_regions=call.regions_served_toll_free()),
-            terms=call.terms(),
-        ),
-        settlement=Settlement(ami=ami, ledger=ledger, now=_now),
-        slices=Slices(ami=ami, ledger=ledger, now=_now, warnings=(), ahead_seconds=30),
+        admission=admission,
+        settlement=settlement,
+        slices=slices,
+        progress=Progress(ledger=ledger),
+        now=_now,
+    )
+    dial_ins = DialIns(
+        bridge=MAIN_BRIDGE,
+        ami=ami,
+        admission=admission,
+        settlement=settlement,
+        slices=slices,
+        in_doubt=dialer.in_doubt,
         now=_now,
     )
     return Bridge(
+        name=MAIN_BRIDGE,
         ami=ami,
         ledger=ledger,
         dialer=dialer,
-        reconciliation=Reconciliation(ami=ami, ledger=ledger, dialer=dialer),
+        dial_ins=dial_ins,
+        reconciliation=Reconciliation(
+            bridge=MAIN_BRIDGE, ami=ami, ledger=ledger, dialer=dialer, dial_ins=dial_ins
+        ),
         guard=Guard(
             ami=ami, ledger=ledger, dialer=dialer, patience=GuardSettings().patience(), now=_now
         ),
+        reaper=Reaper(dialer=dialer, dial_ins=dial_ins, settlement=settlement),
     )
 
 

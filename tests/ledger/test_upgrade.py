@@ -12,6 +12,8 @@ import pytest
 from pogo_core.util import migrate as pogo
 
 from gateway import db
+from gateway.core.choices import Confirmation
+from gateway.core.dial_out import MAIN_BRIDGE
 from gateway.core.facts import Sku, SourceKind
 from gateway.core.key import DialOutKey
 from gateway.core.reasons import Reason
@@ -113,6 +115,64 @@ async def test_the_tenant_can_do_all_that_a_new_one_can(ledger: Ledger, world: W
     assert answer.organizer.licences == {Sku.AUDIO_CONFERENCING, Sku.EXTENDED_DIALOUT_US_CA}
     assert [part.seconds for part in dial_out.parts] == [300, 60]
     assert await ledger.check() == ()
+
+
+async def test_what_is_new_is_as_if_it_had_always_been(ledger: Ledger, world: World) -> None:
+    """Calls of before were the only bridge's, and nobody pressed a key; now the default holds."""
+    settled = await ledger.dial_out(SETTLED)
+    answer = await ledger.organizer_facts(world.request(), NOON)
+    _, dial_out = await world.reserve(None, POOL)
+
+    assert settled is not None
+    assert (settled.request.bridge, settled.request.meeting_name) == (MAIN_BRIDGE, None)
+    assert (settled.confirms, settled.joined_at) == (False, None)
+    assert answer.tenant is not None
+    assert answer.tenant.choices.confirmation is Confirmation.CALL_ME
+    assert dial_out.confirms
+    assert await ledger.recent_numbers(TENANT, "bob") == ()
+
+
+async def test_a_month_that_was_taken_out_before_can_be_attached_again(
+    server: Postgres, tmp_path: Path
+) -> None:
+    """It is no part of the table that is migrated, and must come to have the same columns."""
+    name = f"test_{uuid4().hex}"
+    connection = await asyncpg.connect(await server.create_database(name))
+    await connection.execute((db.SQL / "schema.sql").read_text())
+    for file in (db.SQL / "migrations").glob("000[1-8]_*.sql"):
+        shutil.copy(file, tmp_path)
+    await pogo.apply(connection, tmp_path, schema_name="dialout")
+    await connection.execute(
+        """
+        SET ROLE dialout_owner;
+        CREATE TABLE dialout_archive.dial_out_2026_03 (LIKE dialout.dial_out INCLUDING ALL);
+        RESET ROLE
+        """
+    )
+    await db.migrate(settings(server.dsn(name)))
+
+    live, taken_out = [
+        {
+            tuple(row)
+            for row in await connection.fetch(
+                """
+                SELECT a.attname, a.atttypid::regtype::text, a.attnotnull
+                FROM pg_attribute AS a
+                WHERE a.attrelid = $1::regclass AND a.attnum > 0 AND NOT a.attisdropped
+                UNION ALL
+                SELECT c.conname, pg_get_constraintdef(c.oid), null
+                FROM pg_constraint AS c
+                WHERE c.conrelid = $1::regclass AND c.contype = 'c'
+                """,
+                table,
+            )
+        }
+        for table in ("dialout.dial_out", "dialout_archive.dial_out_2026_03")
+    ]
+    await connection.close()
+    await server.drop_database(name)
+
+    assert taken_out == live
 
 
 @pytest.mark.parametrize(

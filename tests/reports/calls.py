@@ -24,6 +24,7 @@ CALL = UsageCall(
     organizer_name="Ann",
     organizer_region=Region("GB"),
     is_pay_per_minute=False,
+    calls_in=False,
     initiator_id="bob@example.com",
     caller_id=E164("+442079460999"),
     number_typed="020 7946 0123",
