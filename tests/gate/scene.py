@@ -97,7 +97,7 @@ class Scene:
             ("Timeout", "60000"),
             ("ChannelId", f"{key}-join"),
             ("OtherChannelId", f"{key}-gate"),
-            ("Variable", f"DIALOUT_CONFERENCE={room or f'room-{key[:8]}'}"),
+            ("Variable", f"DIALOUT_CONFERENCE={f'room-{key[:8]}' if room is None else room}"),
             *(("Variable", variable) for variable in variables),
         )
 
@@ -207,6 +207,21 @@ class Scene:
         )
         await self.gateway.send(("Action", whisper.name), *whisper.headers)
 
+    async def whisper(self, leg: str, channel: str) -> Message:
+        """Have a Local channel heard by one leg alone; return what became of the attempt."""
+        key = new_key()
+        whisper = actions.whisper(
+            "unused",
+            leg=leg,
+            channel=channel,
+            variables={},
+            timeout_ms=10_000,
+            channel_id=f"{key}-join",
+            other_channel_id=f"{key}-gate",
+        )
+        answer = await self.gateway.send(("Action", whisper.name), *whisper.headers)
+        return await self.gateway.event("OriginateResponse", ActionID=answer["ActionID"])
+
     async def say_in(self, room: str) -> str:
         """Have something said in a conference, for everybody in it; return who says it."""
         speaker = f"{new_key()}-says"
@@ -221,6 +236,26 @@ class Scene:
             ("Variable", f"DIALOUT_CONFERENCE={room}"),
         )
         return speaker
+
+    async def participants(self, room: str) -> set[str]:
+        """Return the uniqueids of who is in a conference, by Asterisk's own list."""
+        members = await self.gateway.list_events(
+            "ConfbridgeList", "ConfbridgeListComplete", ("Conference", room)
+        )
+        return {member["Uniqueid"] for member in members}
+
+    async def variable(self, key: str, name: str) -> str:
+        """Return a variable of the conference's half of a call."""
+        answer = await self.gateway.send(
+            ("Action", "Getvar"), ("Channel", f"{key}-join"), ("Variable", name)
+        )
+        return answer["Value"]
+
+    async def set_variable(self, channel: str, name: str, value: str) -> None:
+        """Set a variable of a channel, as the gateway may."""
+        await self.gateway.send(
+            ("Action", "Setvar"), ("Channel", channel), ("Variable", name), ("Value", value)
+        )
 
     async def record(self, key: str) -> str | None:
         """Return the record that the gate left of a dial-out."""

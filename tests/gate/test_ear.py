@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from gateway.lab import program
-from tests.gate.ear import ear_on
+from gateway.lab.telephone import ear_on
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.core.attendance import DropReason
-from tests.gate.ear import ear_on
+from gateway.lab.telephone import ear_on
 from tests.gate.scene import Scene, new_number
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -5,35 +5,40 @@ import re
 
 import pytest
 
+from gateway.core.causes import Disposition
 from gateway.core.reasons import Reason
+from gateway.lab.telephone import Ear, Telephone, ear_on
 from tests.gate.ami_socket import Message
 from tests.gate.scene import Scene, new_key, new_number
 from tests.gate.test_intercept import refuse
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
+LISTENS = "70"
 
-async def test_every_reason_has_its_prompt(scene: Scene) -> None:
+ANSWERS = {"calling", "gateway_away", "overloaded"}
+"""What the gateway says to a number typed in the conference, beside a reason."""
+
+WORDS = {*Reason, *ANSWERS, *(set(Disposition) - {Disposition.ANSWERED})}
+
+
+async def test_every_word_has_its_prompt(scene: Scene) -> None:
     """A reason without one would be refused in silence, and one too many is never spoken."""
     shown = await scene.asterisk.cli("dialplan show dialout-prompt")
 
-    assert set(re.findall(r"'([a-z_]+)' =>", shown)) == set(Reason)
+    assert set(re.findall(r"'([a-z_]+)' =>", shown)) == WORDS
 
 
-async def test_every_prompt_can_be_played(scene: Scene) -> None:
-    """The sounds that it names are there, in a form that this Asterisk can read."""
-    for reason in Reason:
-        await scene.intruder.send(
-            ("Action", "Originate"),
-            ("Channel", f"Local/hears-{reason}@somebody-else/n"),
-            ("Application", "Wait"),
-            ("Data", "30"),
-            ("Async", "true"),
-        )
+async def test_every_prompt_is_heard_on_a_telephone(scene: Scene) -> None:
+    """Each of its sounds is there, in a form that this Asterisk can play, and is no silence."""
+    async with ear_on(scene.carrier.ear_port) as ear:
+        telephones = {word: await _prompted(scene, ear, word) for word in sorted(WORDS)}
+        played = await asyncio.gather(*(_heard(scene, Prompt=word) for word in telephones))
 
-    heard = await asyncio.gather(*(_heard(scene, Prompt=reason) for reason in Reason))
-
-    assert {event["PlaybackStatus"] for event in heard} == {"SUCCESS"}
+    assert {event["PlaybackStatus"] for event in played} == {"SUCCESS"}
+    assert {
+        word for word, telephone in telephones.items() if telephone.heard_seconds() < 0.3
+    } == set()
 
 
 async def test_whoever_waits_on_an_answered_channel_hears_the_reason(scene: Scene) -> None:
@@ -77,6 +82,19 @@ async def _waits(scene: Scene) -> Message:
         ("Variable", f"SOMEBODY_DIALS={new_number()}"),
     )
     return await scene.gateway.event("UserEvent", Uniqueid=f"{key}-own")
+
+
+async def _prompted(scene: Scene, ear: Ear, word: str) -> Telephone:
+    """Play one prompt to a telephone of its own, and return that telephone as it begins."""
+    await scene.gateway.send(
+        ("Action", "Originate"),
+        ("Channel", f"PJSIP/+{new_number(LISTENS)}@dialout-trunk"),
+        ("Context", "somebody-else"),
+        ("Exten", f"hears-{word}"),
+        ("Priority", "1"),
+        ("Async", "true"),
+    )
+    return await ear.next_telephone()
 
 
 async def _heard(scene: Scene, **headers: str) -> Message:

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
+from gateway.lab.telephone import Ear, Telephone, ear_on
 from gateway.slices import WARNING_CHANNEL
-from tests.gate.ear import Ear, Telephone, ear_on
 from tests.gate.scene import Scene, Visit, new_key, new_number
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
