@@ -48,6 +48,7 @@ class Asterisk:
     ``trunk_port`` is the UDP port of the loopback interface on which the carrier listens.
     ``applications`` are further AMI accounts that may originate and no more, by name, with
     their secrets: software that dials, and that a real bridge would have beside the gateway.
+    ``rtp_timeout_seconds`` is how long a call lives whose media stopped.
     As a context manager it is started, stopped and removed.
     """
 
@@ -60,11 +61,13 @@ class Asterisk:
         *,
         trunk_port: int,
         applications: Mapping[str, str] | None = None,
+        rtp_timeout_seconds: int = 120,
     ) -> None:
         self.trunk_port = trunk_port
         self.ami_port = program.free_port(socket.SOCK_STREAM)
         self.sip_port = program.free_port(socket.SOCK_DGRAM)
         self.secret = secrets.token_hex(24)
+        self._rtp_timeout_seconds = rtp_timeout_seconds
         self._program = asterisk
         self._process: asyncio.subprocess.Process | None = None
         self.directory = asterisk.make_directory("asterisk")
@@ -187,6 +190,7 @@ class Asterisk:
             "SIP_PORT": str(self.sip_port),
             "RTP_PORT_FIRST": str(_RTP_PORT_FIRST),
             "RTP_PORT_LAST": str(_RTP_PORT_LAST),
+            "RTP_TIMEOUT_SECONDS": str(self._rtp_timeout_seconds),
             "TRUNK_HOST": _HOST,
             "TRUNK_PORT": str(self.trunk_port),
         }

@@ -18,7 +18,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-_BUILDER = Path(__file__).with_name("build-asterisk-root")
+_BUILDER = Path(__file__).with_name("build-private-root")
 _USER = "asterisk"
 _ASTERISK_VERSION_MIN = 20
 _POLL_SECONDS = 0.01
@@ -93,23 +93,31 @@ def _asterisk_version() -> int:
     return int(found[1]) if found else 0
 
 
-def _in_private_root(name: str, lab: Path) -> Program:
-    root = lab.resolve() / "asterisk-root"
+def private_root(root: Path, program: str, *packages: str) -> Path:
+    """Return a private root filesystem with a program in it, built from Debian where it is missing.
+
+    Raises LabError where it cannot be built, or not be entered.
+    """
     if not root.is_dir():
-        _build(root)
+        _build(root, program, *packages)
     if os.geteuid() != 0:
-        raise LabError(f"{name} is in {root}, which only root can enter. Run as root.")
+        raise LabError(f"{program} is in {root}, which only root can enter. Run as root.")
+    return root
+
+
+def _in_private_root(name: str, lab: Path) -> Program:
+    root = private_root(lab.resolve() / "asterisk-root", "asterisk", "asterisk", "sip-tester")
     _name_this_host(root)
     return Program(name=name, workspace=root / "srv", root=root)
 
 
-def _build(root: Path) -> None:
+def _build(root: Path, program: str, *packages: str) -> None:
     try:
-        subprocess.run([str(_BUILDER), str(root)], check=True)
+        subprocess.run([str(_BUILDER), str(root), program, *packages], check=True)
     except (OSError, subprocess.CalledProcessError) as error:
         raise LabError(
-            "Asterisk 20 or newer and SIPp are not on PATH, and a private copy could not be built:"
-            f" {error}. Install both, or see to what was said above."
+            f"{', '.join(packages)}: not on PATH, or too old, and a private copy could not be"
+            f" built: {error}. Install what is missing, or see to what was said above."
         ) from error
 
 

@@ -45,13 +45,13 @@ class Service:
         self._output = output
         self._process: asyncio.subprocess.Process | None = None
         self._environment = {
-            "DIALOUT_AMI__PORT": str(asterisk.ami_port),
-            "DIALOUT_AMI__USERNAME": asterisk.account,
-            "DIALOUT_AMI__SECRET": asterisk.secret,
+            "DIALOUT_BRIDGES__MAIN__PORT": str(asterisk.ami_port),
+            "DIALOUT_BRIDGES__MAIN__USERNAME": asterisk.account,
+            "DIALOUT_BRIDGES__MAIN__SECRET": asterisk.secret,
             "DIALOUT_DATABASE__DSN": database.dsn.get_secret_value(),
             "DIALOUT_API__PORT": str(self.port),
             "DIALOUT_API__TOKEN": self.token,
-            "DIALOUT_CALL__CALLER_ID": CALLER_ID,
+            "DIALOUT_BRIDGES__MAIN__CALLER_ID": CALLER_ID,
             **(options or {}),
         }
 
@@ -59,6 +59,11 @@ class Service:
     def url(self) -> str:
         """Where the API listens."""
         return f"http://{_HOST}:{self.port}"
+
+    @property
+    def pid(self) -> int | None:
+        """The process; None before it was started."""
+        return None if self._process is None else self._process.pid
 
     def client(self) -> httpx.AsyncClient:
         """Return a client of the API with its token. The caller closes it."""

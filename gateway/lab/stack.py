@@ -37,18 +37,27 @@ class Stack:
 
 @asynccontextmanager
 async def stack(
-    lab: Path, *, applications: Mapping[str, str] | None = None
+    lab: Path,
+    *,
+    applications: Mapping[str, str] | None = None,
+    rtp_timeout_seconds: int = 120,
 ) -> AsyncIterator[Stack]:
     """Start the parts, at once where they do not need each other, and stop them in order.
 
     ``applications`` are further AMI accounts that may originate, by name, with their secrets.
+    ``rtp_timeout_seconds`` is how long a call lives whose media stopped.
     """
     program, sipp = await asyncio.to_thread(_find_programs, lab)
     async with AsyncExitStack() as parts:
         directory = parts.enter_context(TemporaryDirectory(prefix="dialout-"))
         postgres = Postgres(Path(directory))
         carrier = await parts.enter_async_context(Carrier(sipp))
-        asterisk = Asterisk(program, trunk_port=carrier.port, applications=applications or {})
+        asterisk = Asterisk(
+            program,
+            trunk_port=carrier.port,
+            applications=applications,
+            rtp_timeout_seconds=rtp_timeout_seconds,
+        )
         async with asyncio.TaskGroup() as starting:
             starting.create_task(parts.enter_async_context(postgres))
             starting.create_task(parts.enter_async_context(asterisk))
