@@ -6,13 +6,16 @@ LOCK := deploy/lock/development.txt
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lock setup bench clean
+.PHONY: help demo demo-web test check format lock setup bench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 demo: setup ## Real calls through a private Asterisk, a SIP carrier and PostgreSQL; sets everything up by itself
 	@$(BIN)/dialout demo
+
+demo-web: setup ## A page to call telephones from, on the same real parts, until Ctrl-C
+	@$(BIN)/dialout demo --web
 
 # The calls wait for telephones most of their time, so the other tests run beside them.
 test: setup check ## Every check and every test, the ones with the real Asterisk and PostgreSQL included
