@@ -1,6 +1,7 @@
 """Run the benchmarks and print their tables; ``--json`` prints one object instead.
 
-Without a name: those that take a minute or two. ``contention`` and ``growth`` are long.
+Without a name: those that take a minute or two. ``hostile`` times calls before and after an
+attack; ``contention`` and ``growth`` are long.
 """
 
 import argparse
@@ -12,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench import contention, decision, explain, growth, ledger, post_dial_delay
+from bench import contention, decision, explain, growth, hostile, ledger, post_dial_delay
 from bench.figures import Figures
 from gateway import logs
 
@@ -33,7 +34,7 @@ async def _short(calls: int) -> dict[str, list[Figures]]:
 def main() -> None:
     """Run the benchmarks."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("name", nargs="?", choices=["contention", "growth"])
+    parser.add_argument("name", nargs="?", choices=["contention", "growth", "hostile"])
     parser.add_argument("--calls", type=int, default=200, help="calls of each kind")
     parser.add_argument("--connections", type=int, default=200, help="of contention")
     parser.add_argument("--seconds", type=float, default=60, help="of contention")
@@ -44,6 +45,9 @@ def main() -> None:
         case "contention":
             figures = asyncio.run(contention.measure(options.connections, options.seconds))
             _print(figures, as_json=options.json)
+        case "hostile":
+            rows = asyncio.run(hostile.measure(LAB, options.calls))
+            _print_tables({"calls before and after an attack": rows}, as_json=options.json)
         case "growth":
             rows = asyncio.run(growth.measure(SIZES, options.calls * 15))
             _print_tables({"growth": rows}, as_json=options.json)

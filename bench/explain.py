@@ -9,10 +9,11 @@ from pydantic import SecretStr
 
 from bench.figures import Figures
 from gateway import db
-from gateway.core.dial_out import DialOutKind, Terms
+from gateway.core.dial_out import MAIN_BRIDGE, DialOutKind, Terms
 from gateway.core.e164 import E164
 from gateway.core.facts import OrganizerId
 from gateway.core.rating import Seconds
+from gateway.core.trunk import Trunk
 from gateway.explainer import Explainer, question
 from gateway.inquiry import Inquiry
 from gateway.lab.postgres import Postgres
@@ -41,8 +42,8 @@ async def measure(count: int) -> list[Figures]:
                 ledger = Ledger(pool)
                 explainer = Explainer(
                     ledger=ledger,
-                    inquiry=Inquiry(ledger=ledger, toll_free_regions=frozenset()),
-                    terms=TERMS,
+                    inquiry=Inquiry(ledger=ledger, trunks={MAIN_BRIDGE: Trunk()}),
+                    terms={MAIN_BRIDGE: TERMS},
                 )
                 durations = []
                 for n in range(count):
@@ -53,6 +54,7 @@ async def measure(count: int) -> list[Figures]:
                         kind=DialOutKind.CALL_ME,
                         conference_id="bench",
                         number=NUMBERS[n % len(NUMBERS)],
+                        bridge=MAIN_BRIDGE,
                     )
                     begun = time.perf_counter()
                     answer = await explainer.rehearsed(request, datetime.now(UTC))

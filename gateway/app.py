@@ -10,21 +10,25 @@ from datetime import UTC, datetime, timedelta
 import structlog
 import uvicorn
 
-from gateway import __version__, db, metrics
+from gateway import __version__, db
 from gateway.admission import Admission
 from gateway.ami import AmiClient
 from gateway.api import Administration, create_api
 from gateway.bridge import Bridge
+from gateway.bridges import Bridges
+from gateway.core.dial_out import BridgeName
+from gateway.dial_in import DialIns
 from gateway.dialer import Dialer
 from gateway.explainer import Explainer
 from gateway.guard import Guard
 from gateway.inquiry import Inquiry
 from gateway.ledger import Ledger, Outbox, Provisioning, Reports
 from gateway.outbox import Courier, Receiver, webhook_client
+from gateway.progress import Progress
 from gateway.proof import Proof
 from gateway.reaper import Reaper
 from gateway.reconcile import Reconciliation
-from gateway.settings import AdminSettings, AmiSettings, ProofSettings, Settings
+from gateway.settings import AdminSettings, BridgeSettings, ProofSettings, Settings
 from gateway.settlement import Settlement
 from gateway.slices import Slices
 
@@ -48,50 +52,19 @@ async def serve(settings: Settings) -> None:
         db.pool(settings.proof.database(settings.database)) as patient,
     ):
         ledger = Ledger(pool, call_seconds_max=settings.database.call_seconds_max)
-        ami = _ami(settings.ami)
-        inquiry = Inquiry(
-            ledger=ledger,
-            toll_free_regions=settings.call.regions_served_toll_free(),
-        )
-        settlement = Settlement(ami=ami, ledger=ledger, now=_now)
-        dialer = Dialer(
-            ami=ami,
-            ledger=ledger,
-            admission=Admission(ledger=ledger, inquiry=inquiry, terms=settings.call.terms()),
-            settlement=settlement,
-            slices=Slices(
-                ami=ami,
-                ledger=ledger,
-                now=_now,
-                warnings=settings.call.warning_seconds,
-                ahead_seconds=settings.call.extend_ahead_seconds,
-            ),
-            now=_now,
-        )
-        bridge = Bridge(
-            ami=ami,
-            ledger=ledger,
-            dialer=dialer,
-            reconciliation=Reconciliation(ami=ami, ledger=ledger, dialer=dialer),
-            guard=Guard(
-                ami=ami,
-                ledger=ledger,
-                dialer=dialer,
-                patience=settings.guard.patience(),
-                now=_now,
-            ),
-        )
-        metrics.watch(
-            calls=lambda: len(set(dialer.live_keys())),
-            asterisk_up=lambda: ami.ready,
-            ledger_up=lambda: bridge.ledger_answers,
-            ready=lambda: bridge.ready,
-        )
+        inquiry = Inquiry(ledger=ledger, trunks=settings.trunks())
+        admission = Admission(ledger=ledger, inquiry=inquiry, terms=settings.terms())
+        progress = Progress(ledger=ledger)
+        bridges = [
+            _bridge(BridgeName(name), settings, ledger, admission, progress)
+            for name in settings.bridges
+        ]
+        all_bridges = Bridges(bridges, ledger=ledger, default=settings.default_bridge)
         api = create_api(
-            dialer=dialer,
+            bridges=all_bridges,
             ledger=ledger,
-            explainer=Explainer(ledger=ledger, inquiry=inquiry, terms=settings.call.terms()),
-            readiness=bridge,
+            progress=progress,
+            explainer=Explainer(ledger=ledger, inquiry=inquiry, terms=settings.terms()),
             token=settings.api.token_text(),
             administration=administration,
         )
@@ -111,20 +84,76 @@ async def serve(settings: Settings) -> None:
         async with asyncio.TaskGroup() as tasks:
             http = tasks.create_task(server.serve())
             services = [
-                tasks.create_task(bridge.run()),
-                tasks.create_task(Reaper(dialer=dialer, settlement=settlement).run()),
+                tasks.create_task(all_bridges.run()),
                 tasks.create_task(courier.run()),
                 tasks.create_task(_proof(settings.proof, patient).run()),
             ]
             log.info("gateway.started", version=__version__, port=settings.api.port)
             await _first(http, stop)
             log.info("gateway.stopping")
+            progress.close()
             server.should_exit = True
             await http
-            await dialer.drain(DRAIN_SECONDS)
+            await asyncio.gather(*(each.drain(DRAIN_SECONDS) for each in bridges))
             for service in services:
                 service.cancel()
     log.info("gateway.stopped")
+
+
+def _bridge(
+    name: BridgeName,
+    settings: Settings,
+    ledger: Ledger,
+    admission: Admission,
+    progress: Progress,
+) -> Bridge:
+    """Return one bridge, and everything that follows its calls."""
+    ami = _ami(settings.bridges[name])
+    settlement = Settlement(ami=ami, ledger=ledger, now=_now)
+    slices = Slices(
+        ami=ami,
+        ledger=ledger,
+        now=_now,
+        warnings=settings.call.warning_seconds,
+        ahead_seconds=settings.call.extend_ahead_seconds,
+    )
+    dialer = Dialer(
+        bridge=name,
+        ami=ami,
+        ledger=ledger,
+        admission=admission,
+        settlement=settlement,
+        slices=slices,
+        progress=progress,
+        now=_now,
+    )
+    dial_ins = DialIns(
+        bridge=name,
+        ami=ami,
+        admission=admission,
+        settlement=settlement,
+        slices=slices,
+        in_doubt=dialer.in_doubt,
+        now=_now,
+    )
+    return Bridge(
+        name=name,
+        ami=ami,
+        ledger=ledger,
+        dialer=dialer,
+        dial_ins=dial_ins,
+        reconciliation=Reconciliation(
+            bridge=name, ami=ami, ledger=ledger, dialer=dialer, dial_ins=dial_ins
+        ),
+        guard=Guard(
+            ami=ami,
+            ledger=ledger,
+            dialer=dialer,
+            patience=settings.guard.patience(),
+            now=_now,
+        ),
+        reaper=Reaper(dialer=dialer, dial_ins=dial_ins, settlement=settlement),
+    )
 
 
 async def _first(http: asyncio.Task[None], stop: asyncio.Event) -> None:
@@ -185,7 +214,7 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _ami(settings: AmiSettings) -> AmiClient:
+def _ami(settings: BridgeSettings) -> AmiClient:
     return AmiClient(
         host=settings.host,
         port=settings.port,
@@ -195,7 +224,7 @@ def _ami(settings: AmiSettings) -> AmiClient:
     )
 
 
-def _tls(settings: AmiSettings) -> ssl.SSLContext | None:
+def _tls(settings: BridgeSettings) -> ssl.SSLContext | None:
     if not settings.tls:
         return None
     return ssl.create_default_context(cafile=settings.tls_ca_file)

@@ -6,16 +6,24 @@ lets the gate refuse at once instead of keeping callers waiting.
 """
 
 import asyncio
-from itertools import groupby
+from itertools import chain, groupby
 
 import structlog
 
+from gateway.abandonment import Abandonment
 from gateway.ami import AmiClient, AmiError, Event, LinkDown, LinkUp
+from gateway.conferences import Conferences
+from gateway.core.dial_out import BridgeName
+from gateway.core.key import DialOutKey
+from gateway.dial_in import DialIns
 from gateway.dialer import Dialer
 from gateway.guard import Guard
+from gateway.keypad import Keypad
 from gateway.ledger import Ledger, LedgerUnavailable
+from gateway.reaper import Reaper
 from gateway.reconcile import Reconciliation
 from gateway.settlement import from_ms
+from gateway.tripwire import Tripwire
 
 log = structlog.get_logger()
 
@@ -32,17 +40,27 @@ class Bridge:
     def __init__(
         self,
         *,
+        name: BridgeName,
         ami: AmiClient,
         ledger: Ledger,
         dialer: Dialer,
+        dial_ins: DialIns,
         reconciliation: Reconciliation,
         guard: Guard,
+        reaper: Reaper,
     ) -> None:
+        self.name = name
+        self.dialer = dialer
+        self._dial_ins = dial_ins
+        self.conferences = Conferences(ami)
         self._ami = ami
         self._ledger = ledger
-        self._dialer = dialer
         self._reconciliation = reconciliation
         self._guard = guard
+        self._keypad = Keypad(bridge=name, ami=ami, ledger=ledger, dialer=dialer)
+        self._tripwire = Tripwire(bridge=name, ami=ami, ledger=ledger, dialer=dialer)
+        self._abandonment = Abandonment(ami=ami, dialer=dialer, conferences=self.conferences)
+        self._reaper = reaper
         self._reconciled = False
         self._ledger_answers = False
         self._beats = False
@@ -52,10 +70,25 @@ class Bridge:
         """Whether a call could be placed right now."""
         return self._can_decide and self._beats
 
+    def live_keys(self) -> frozenset[DialOutKey]:
+        """Return the keys of the calls that are up or on their way, out and in."""
+        return frozenset(chain(self.dialer.calls.keys(), self._dial_ins.live_keys()))
+
+    @property
+    def asterisk_answers(self) -> bool:
+        """Whether Asterisk takes actions from us."""
+        return self._ami.ready
+
     @property
     def ledger_answers(self) -> bool:
         """Whether the ledger answered the last heartbeat."""
         return self._ledger_answers
+
+    def hosts(self, conference_id: str) -> bool:
+        """Return whether a conference is in progress here, or somebody is being called into it."""
+        if self.conferences.known and conference_id in self.conferences:
+            return True
+        return self.dialer.calls.has_for(conference_id)
 
     @property
     def _can_decide(self) -> bool:
@@ -63,6 +96,12 @@ class Bridge:
 
     async def run(self) -> None:
         """Serve until cancelled. Raises ``AmiLoginRefused`` if Asterisk does not let us in."""
+        try:
+            await self._serve()
+        finally:
+            self._ledger_answers = False  # nobody asks it any more
+
+    async def _serve(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._ami.run())
             tasks.create_task(self._consume())
@@ -70,43 +109,64 @@ class Bridge:
             tasks.create_task(self._beat())
             tasks.create_task(self._watch())
             tasks.create_task(self._guard.run())
+            tasks.create_task(self._abandonment.run())
+            tasks.create_task(self._reaper.run())
+
+    async def drain(self, seconds: float) -> None:
+        """Let what is in hand be finished: first whoever waits for an answer, then the calls."""
+        await self._keypad.drain(seconds)
+        await self.dialer.drain(seconds)
+        await self._dial_ins.drain(seconds)
+        await self._tripwire.drain(seconds)
 
     async def _consume(self) -> None:
         async for event in self._ami.events():
             match event:
                 case LinkUp():
-                    self._dialer.in_doubt.set()
+                    self.dialer.in_doubt.set()
                 case LinkDown():
                     self._reconciled = False
                     self._beats = False
-                    self._dialer.link_lost()
+                    self.conferences.link_lost()
+                    self.dialer.calls.link_lost()
+                    self._dial_ins.link_lost()
                     self._guard.link_lost()
+                    self._keypad.link_lost()
+                    self._abandonment.link_lost()
                 case _:
                     self._handle(event)
 
     def _handle(self, event: Event) -> None:
         """Have the dialer apply an event; a fault in one call takes no other call along."""
+        self.conferences.handle(event)
         try:
-            self._dialer.handle(event)
+            self.dialer.handle(event)
+            self._tripwire.handle(event)
+            self._dial_ins.handle(event)
             self._guard.handle(event)
+            self._keypad.handle(event)
+            self._abandonment.handle(event)
         except Exception:
             log.exception("event.failed", event_type=type(event).__name__)
-            self._dialer.in_doubt.set()
+            self.dialer.in_doubt.set()
 
     async def _reconcile(self) -> None:
         while True:
             try:
                 async with asyncio.timeout(RECONCILE_SECONDS):
-                    await self._dialer.in_doubt.wait()
+                    await self.dialer.in_doubt.wait()
             except TimeoutError:
                 pass
-            self._dialer.in_doubt.clear()
+            self.dialer.in_doubt.clear()
             if not self._ami.ready:
                 continue
             try:
+                await self._list_conferences()
                 absent = await self._reconciliation.run()
                 self._reconciled = True
                 self._guard.calls_reconciled()
+                self._abandonment.calls_reconciled()
+                await self._tripwire.sweep()
                 await self._reconciliation.look_again(absent)
             except (AmiError, LedgerUnavailable) as error:
                 log.warning("calls.unreconciled", error=str(error))
@@ -115,9 +175,16 @@ class Bridge:
                 log.exception("calls.unreconciled")
                 await self._reconcile_later()
 
+    async def _list_conferences(self) -> None:
+        """List what is in progress; no call is left unsettled because that fails."""
+        try:
+            await self.conferences.take_stock()
+        except AmiError as error:
+            log.warning("conferences.unlisted", error=str(error))
+
     async def _reconcile_later(self) -> None:
         await asyncio.sleep(HEARTBEAT_SECONDS)
-        self._dialer.in_doubt.set()
+        self.dialer.in_doubt.set()
 
     async def _beat(self) -> None:
         while True:
@@ -156,7 +223,7 @@ class Bridge:
 
     async def _note_seen(self, clock_ms: int) -> None:
         """Note in the ledger that the calls in hand were alive: no hangup has come for them."""
-        keys = sorted(self._dialer.live_keys(), key=lambda key: key.hex)
+        keys = sorted(self.live_keys(), key=lambda key: key.hex)
         for tenant_id, group in groupby(keys, key=lambda key: key.tenant_id):
             ids = [key.dial_out_id for key in group]
             await self._ledger.seen(tenant_id, ids, from_ms(clock_ms))

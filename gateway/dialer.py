@@ -7,10 +7,10 @@ keeps the tasks of one call from overtaking each other.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from datetime import datetime
-from functools import partial
+from enum import StrEnum
 from typing import Any
 from uuid import UUID, uuid4, uuid5
 
@@ -21,25 +21,36 @@ from gateway.ami import (
     AmiClient,
     AmiError,
     AmiRefused,
+    ConferenceChanged,
     DialBegin,
     DialEnd,
+    DialState,
     Event,
     GateReached,
     Hangup,
     InterceptReached,
     OriginateResponse,
 )
-from gateway.core.attendance import DropReason
 from gateway.core.call import Call, CallEvent, CallState, Ending
 from gateway.core.causes import CAUSE_REFUSED, Disposition, is_answer
-from gateway.core.dial_out import DialOut, DialOutKind, DialOutRequest, DialOutState
+from gateway.core.dial_out import (
+    BridgeName,
+    DialOut,
+    DialOutKind,
+    DialOutRequest,
+    DialOutState,
+)
 from gateway.core.facts import OrganizerId
 from gateway.core.key import DialOutKey
+from gateway.core.meeting_name import spellable
+from gateway.core.progress import Stage
 from gateway.core.reasons import Reason
 from gateway.core.record import FAMILY, CallRecord
-from gateway.core.verdict import CAP_GRACE_SECONDS, Verdict
-from gateway.ledger import Claim, ClaimOutcome, Ledger, LedgerUnavailable, RequestOutcome
-from gateway.settlement import EXPIRED, Settlement, names, to_ms
+from gateway.core.verdict import Verdict
+from gateway.ledger import Claim, Ledger, LedgerUnavailable, RequestOutcome
+from gateway.live_calls import LiveCall, LiveCalls
+from gateway.progress import Progress
+from gateway.settlement import EXPIRED, Settlement, from_ms, names, to_ms
 from gateway.slices import PaidCall, Slices
 
 log = structlog.get_logger()
@@ -48,7 +59,7 @@ GATE_CONTEXT = "dialout-gate"
 RELEASE_CONTEXT = "dialout-release"
 REFUSE_CONTEXT = "dialout-refuse"
 JOIN_CONTEXT = "dialout-join"
-WARNING_CONTEXT = "dialout-warning"
+TRUNK_CHANNELS = "PJSIP/dialout-trunk-"
 
 CAUSE_NORMAL_CLEARING = 16
 CLAIM_SECONDS_MAX = 2.0
@@ -62,9 +73,6 @@ NEVER_BEGUN = frozenset({NOT_ORIGINATED, EXPIRED})
 HANGUP_RETRY_SECONDS = 5.0
 """When a hangup that Asterisk may not have heard is asked for again."""
 
-WHISPER_SECONDS_MAX = 10
-"""How long a channel may take until it says something."""
-
 GATE_SECONDS_MAX = 4
 """The gate's own bound and a little: how much longer than the ringing an Originate may last."""
 
@@ -77,26 +85,12 @@ class CallNotPlaced(Exception):
     """The conference bridge would not take the call. The dial-out has ended; a new id is needed."""
 
 
-@dataclass(slots=True, eq=False)
-class LiveCall:
-    """A call that this gateway follows.
+class CancelOutcome(StrEnum):
+    """What became of a dial-out that was to be ended unless somebody had answered."""
 
-    Instants are on the event loop's clock; from ``cap_at`` on it is hung up. ``claiming`` is
-    the claim of a call that we originated, ``claimed_at`` when it was asked for.
-    ``cancelled`` keeps a gate shut that has not been reached yet. ``dialled`` is set once
-    the trunk is being dialled, or never will be. ``granted`` is what was released.
-    """
-
-    call: Call
-    request: DialOutRequest
-    born_at: float
-    cap_at: float
-    claiming: asyncio.Task[Claim | ClaimOutcome] | None = None
-    claimed_at: float = 0.0
-    granted: Claim | None = None
-    cancelled: bool = False
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    dialled: asyncio.Event = field(default_factory=asyncio.Event)
+    CANCELLED = "cancelled"
+    ANSWERED = "answered"
+    OVER = "over"
 
 
 class Dialer:
@@ -105,24 +99,28 @@ class Dialer:
     def __init__(
         self,
         *,
+        bridge: BridgeName,
         ami: AmiClient,
         ledger: Ledger,
         admission: Admission,
         settlement: Settlement,
         slices: Slices,
+        progress: Progress,
         now: Callable[[], datetime],
     ) -> None:
+        self._bridge = bridge
         self._ami = ami
         self._ledger = ledger
         self._admission = admission
         self._settlement = settlement
         self._slices = slices
+        self._progress = progress
         self._now = now
         self._steps: set[asyncio.Task[None]] = set()
+        self.calls = LiveCalls()
+        """The calls in hand, for those who ask what a channel is."""
         self.in_doubt = asyncio.Event()
         """Set when a call has ended and nothing seen proves how; the reconciliation clears it."""
-        self._by_gate: dict[str, LiveCall] = {}
-        self._by_trunk: dict[str, LiveCall] = {}
 
     # What clients ask for.
 
@@ -147,7 +145,26 @@ class Dialer:
             return outcome, dial_out
         if outcome is RequestOutcome.EXISTS_WITH_DIFFERENT_TERMS:
             return outcome, dial_out
-        return outcome, await self._dial(dial_out)
+        if dial_out.request.bridge != request.bridge:
+            return outcome, dial_out  # it was asked for before, and is another bridge's to place
+        asked = replace(dial_out.request, asker_uniqueid=request.asker_uniqueid)
+        return outcome, await self.dial(replace(dial_out, request=asked))
+
+    async def dial(self, dial_out: DialOut) -> DialOut:
+        """Have Asterisk begin a call that is reserved, if it has not; return what is known then.
+
+        Raises ``CallNotPlaced``, and ``LedgerUnavailable`` as ``place`` does.
+        """
+        key = dial_out.request.key
+        live = self.calls.at_gate(key.gate_uniqueid)
+        if live is None:
+            log.info("dial_out.reserved", **dial_out.summary())
+            live = await self._originate(dial_out)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(live.dialled.wait(), GATE_SECONDS_MAX)
+        with contextlib.suppress(LedgerUnavailable):
+            return await self._ledger.dial_out(key) or dial_out
+        return dial_out
 
     async def cancel(self, key: DialOutKey) -> DialOut | None:
         """End the dial-out wherever it is; return its row, or None if there is none.
@@ -161,53 +178,70 @@ class Dialer:
         dial_out = await self._ledger.dial_out(key)
         if dial_out is None or dial_out.state in (DialOutState.REFUSED, DialOutState.ENDED):
             return dial_out
-        gate_uniqueid = dial_out.channel_uniqueid
-        live = self._by_gate.get(gate_uniqueid)
-        if live is not None:
-            live.cancelled = True
-            live.cap_at = asyncio.get_running_loop().time()
-        if dial_out.state is DialOutState.RESERVED:
-            await self._settlement.give_back(key, Disposition.CANCELLED, "cancelled")
-        hung_up = await self._hang_up(gate_uniqueid, CAUSE_NORMAL_CLEARING)
-        if hung_up is None and live is None:
-            raise BridgeUnavailable
+        await self._keep_from_trunk(dial_out)
+        await self._clear(dial_out)
         return await self._ledger.dial_out(key)
+
+    async def cancel_unanswered(self, key: DialOutKey) -> CancelOutcome:
+        """End the dial-out as ``cancel`` does, but only while nobody has answered.
+
+        A telephone that answers in this very moment is hung up, and billed what it lasted.
+        """
+        dial_out = await self._ledger.dial_out(key)
+        if dial_out is None or dial_out.state in (DialOutState.REFUSED, DialOutState.ENDED):
+            return CancelOutcome.OVER
+        live = self.calls.at_gate(dial_out.channel_uniqueid)
+        if dial_out.state is DialOutState.ANSWERED or (live is not None and live.is_answered):
+            return CancelOutcome.ANSWERED
+        if live is None:
+            await self._keep_from_trunk(dial_out)
+            await self._clear(dial_out)
+            return CancelOutcome.CANCELLED
+        is_ending = self.abandon(dial_out.channel_uniqueid) or live.cancelled
+        return CancelOutcome.CANCELLED if is_ending else CancelOutcome.OVER
+
+    async def _keep_from_trunk(self, dial_out: DialOut) -> None:
+        """Have a call that is not let onto the trunk yet never be."""
+        live = self.calls.at_gate(dial_out.channel_uniqueid)
+        if live is not None:
+            live.cancel()
+        if dial_out.state is DialOutState.RESERVED:
+            key = dial_out.request.key
+            await self._settlement.give_back(key, Disposition.CANCELLED, "cancelled")
+
+    async def _clear(self, dial_out: DialOut) -> None:
+        """Hang a call up; raise ``BridgeUnavailable`` if nobody would try again."""
+        gate_uniqueid = dial_out.channel_uniqueid
+        is_followed = gate_uniqueid in self.calls
+        hung_up = await self._hang_up(gate_uniqueid, CAUSE_NORMAL_CLEARING)
+        if hung_up is None and not is_followed:
+            raise BridgeUnavailable
 
     # What the guard asks for.
 
-    def request(self, gate_uniqueid: str) -> DialOutRequest | None:
-        """Return what asked for a call that this gateway follows; None if it has none there."""
-        live = self._by_gate.get(gate_uniqueid)
-        return None if live is None else live.request
-
-    async def warn_of_drop(self, gate_uniqueid: str, reason: DropReason, seconds: int) -> None:
-        """Tell the callee, and nobody else, why and how soon the call will be dropped."""
-        live = self._by_gate.get(gate_uniqueid)
-        if live is None or live.call.trunk_uniqueid is None:
-            return
-        try:
-            await self._ami.whisper(
-                leg=live.call.trunk_uniqueid,
-                channel=f"Local/{reason}@{WARNING_CONTEXT}/n",
-                variables={"DIALOUT_WARNINGS": str(seconds)},
-                timeout_ms=WHISPER_SECONDS_MAX * 1000,
-                # Two gateways that guard the same bridge warn once.
-                channel_id=f"{live.call.key.hex}-told",
-                other_channel_id=f"{live.call.key.hex}-tells",
-            )
-        except AmiError as error:
-            log.warning("call.unwarned", error=str(error), **names(live.call.key))
-        else:
-            log.info("call.warned", reason=reason, seconds=seconds, **names(live.call.key))
-
     async def drop(self, gate_uniqueid: str) -> bool:
         """Hang a call up, again and again until Asterisk has heard it; False if it has ended."""
-        live = self._by_gate.get(gate_uniqueid)
+        live = self.calls.at_gate(gate_uniqueid)
         if live is None:
             return False
-        live.cancelled = True
-        live.cap_at = asyncio.get_running_loop().time()
+        live.cancel()
         return await self._hang_up(gate_uniqueid, CAUSE_NORMAL_CLEARING) is not False
+
+    # What the abandonment and the keypad ask for.
+
+    def abandon(self, gate_uniqueid: str) -> bool:
+        """Have a call end if nobody has answered it yet; return whether that was so. Never waits.
+
+        False also for one that is being ended already. What rings is hung up, again and again
+        until Asterisk has heard it; what has not reached the trunk never will. A telephone
+        that answers in this very moment is hung up, too, and billed what it lasted.
+        """
+        live = self.calls.at_gate(gate_uniqueid)
+        if live is None or not live.is_unanswered:
+            return False
+        live.cancel(HANGUP_RETRY_SECONDS)
+        self._spawn(self._abandon(live))
+        return True
 
     # What Asterisk reports.
 
@@ -220,19 +254,18 @@ class Dialer:
                 self._spawn(self._intercept(event))
             case DialBegin():
                 self._dial_begun(event)
+            case DialState(dial_status="RINGING"):
+                self._ringing(event)
             case DialEnd():
                 self._dial_ended(event)
             case Hangup():
                 self._hung_up(event)
             case OriginateResponse():
                 self._originated(event)
+            case ConferenceChanged(joined=True):
+                self._joined(event)
             case _:
                 pass
-
-    def link_lost(self) -> None:
-        """From now on events may be missed: no call in hand is fully witnessed any more."""
-        for live in self._by_gate.values():
-            live.call = live.call.unwitnessed()
 
     def attach(self, dial_out: DialOut, trunk_leg: str | None) -> None:
         """Follow a call that was found alive: its channel exists, its past was not seen.
@@ -241,16 +274,17 @@ class Dialer:
         """
         key = dial_out.request.key
         gate_uniqueid = dial_out.channel_uniqueid
-        if gate_uniqueid in self._by_gate:
+        if gate_uniqueid in self.calls:
             return
         call = Call(key=key, gate_uniqueid=gate_uniqueid, witnessed=False)
         if dial_out.state is not DialOutState.RESERVED:
             call = call.released()
         seconds = (dial_out.limit_seconds or 0) + (dial_out.ring_seconds or 0)
-        live = self._track(call, dial_out.request, seconds)
+        live = self.calls.track(call, dial_out.request, seconds)
         live.granted = Claim.of(dial_out)
+        live.answered = dial_out.state is DialOutState.ANSWERED
         if trunk_leg is not None and live.call.follows(CallEvent.DIAL_BEGIN):
-            self._begin(live, trunk_leg)
+            self.calls.begin(live, trunk_leg)
 
     def pay_on(
         self, dial_out: DialOut, trunk_leg: str, answered_at: datetime, *, warns: bool
@@ -260,30 +294,22 @@ class Dialer:
         ``answered_at`` is of the Asterisk host's clock. ``warns`` says that the channels are
         there that warn the callee.
         """
-        live = self._by_gate.get(dial_out.channel_uniqueid)
+        live = self.calls.at_gate(dial_out.channel_uniqueid)
         if live is not None and live.call.follows(CallEvent.DIAL_BEGIN):
-            self._begin(live, trunk_leg)
+            self.calls.begin(live, trunk_leg)
         if live is None or live.call.trunk_uniqueid != trunk_leg or dial_out.slices is None:
             return
         live.granted = Claim.of(dial_out)
+        live.answered = True
         paid = self._paid(live, trunk_leg, to_ms(answered_at))
         self._slices.follow(replace(paid, slices=dial_out.slices, kept_seconds=None, warns=warns))
-
-    def follows(self, gate_uniqueid: str) -> bool:
-        """Return whether this gateway has the call in hand and has seen all of it."""
-        live = self._by_gate.get(gate_uniqueid)
-        return live is not None and live.call.witnessed
-
-    def live_keys(self) -> Iterator[DialOutKey]:
-        """Yield the keys of the calls that are up or on their way."""
-        return (live.call.key for live in self._by_gate.values())
 
     # What the reaper and the reconciliation have done.
 
     async def hang_up_overdue(self) -> None:
         """Hang up what was cancelled, or has outlived both limits that Asterisk was given."""
         time = asyncio.get_running_loop().time()
-        for live in list(self._by_gate.values()):
+        for live in self.calls:
             if live.cap_at > time:
                 continue
             if not live.cancelled:
@@ -313,25 +339,20 @@ class Dialer:
 
     # The steps of a call.
 
-    async def _dial(self, dial_out: DialOut) -> DialOut:
-        """Have Asterisk begin the call, if it has not; return what is known when it dials."""
-        key = dial_out.request.key
-        live = self._by_gate.get(key.gate_uniqueid)
-        if live is None:
-            log.info("dial_out.reserved", **dial_out.summary())
-            live = await self._originate(dial_out)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(live.dialled.wait(), GATE_SECONDS_MAX)
-        with contextlib.suppress(LedgerUnavailable):
-            return await self._ledger.dial_out(key) or dial_out
-        return dial_out
+    async def _abandon(self, live: LiveCall) -> None:
+        """Hang the gate's channel up first: somebody's telephone rings."""
+        gate_uniqueid = live.call.gate_uniqueid
+        if not await self._hang_up(gate_uniqueid, CAUSE_NORMAL_CLEARING):
+            live.cap_at = asyncio.get_running_loop().time()
+        if live.call.follows(CallEvent.RELEASE):
+            await self._settlement.give_back(live.call.key, Disposition.CANCELLED, "cancelled")
 
     async def _originate(self, dial_out: DialOut) -> LiveCall:
         key = dial_out.request.key
         assert dial_out.ring_seconds is not None, "a reservation has its terms"
         bound = dial_out.ring_seconds + GATE_SECONDS_MAX
         call = Call(key=key, gate_uniqueid=key.gate_uniqueid)
-        live = self._track(call, dial_out.request, bound)
+        live = self.calls.track(call, dial_out.request, bound)
         # Asterisk takes longer to reach the gate than the ledger to answer; so the claim,
         # which may follow the Originate but not its channel, costs the caller nothing.
         live.claimed_at = asyncio.get_running_loop().time()
@@ -342,7 +363,7 @@ class Dialer:
                 channel=f"Local/{key.extension}@{GATE_CONTEXT}/n",
                 context=JOIN_CONTEXT,
                 extension="s",
-                variables={"DIALOUT_CONFERENCE": dial_out.request.conference_id},
+                variables=_join_variables(dial_out),
                 timeout_ms=bound * 1000,
                 channel_id=key.join_uniqueid,
                 other_channel_id=key.gate_uniqueid,
@@ -365,7 +386,7 @@ class Dialer:
         another gateway's call, a replay, or a forgery.
         """
         key = DialOutKey.parse(event.key_hex)
-        live = self._by_gate.get(event.uniqueid)
+        live = self.calls.at_gate(event.uniqueid)
         if live is None or live.claiming is None or live.call.key != key:
             log.warning("gate.ignored", uniqueid=event.uniqueid)
             return
@@ -381,15 +402,15 @@ class Dialer:
                 await self._hang_up(event.uniqueid, CAUSE_REFUSED)
 
     async def _intercept(self, event: InterceptReached) -> None:
-        request = _intercepted(event)
+        request = _intercepted(event, self._bridge)
         if request is None:
             await self._refuse(event, Reason.TENANT_UNKNOWN)
             return
-        if event.uniqueid in self._by_gate:
+        if event.uniqueid in self.calls:
             log.error("gate.forged", uniqueid=event.uniqueid, channel=event.channel)
             return
         call = Call(key=request.key, gate_uniqueid=event.uniqueid)
-        live = self._track(call, request, GATE_SECONDS_MAX)
+        live = self.calls.track(call, request, GATE_SECONDS_MAX)
         async with live.lock:
             outcome, dial_out = await self._admission.admit(
                 request, at=self._now(), gate_uniqueid=event.uniqueid
@@ -428,7 +449,7 @@ class Dialer:
         )
         live.call = live.call.released()
         live.granted = claim
-        live.cap_at = self._cap_at(verdict.cap_seconds)
+        live.may_last(verdict.cap_seconds)
         try:
             await self._ami.set_and_redirect(
                 channel=event.uniqueid,
@@ -456,14 +477,20 @@ class Dialer:
             log.warning("dial_out.refusal_unsaid", error=str(error), channel=event.channel)
 
     def _dial_begun(self, event: DialBegin) -> None:
-        live = self._by_gate.get(event.uniqueid)
+        live = self.calls.at_gate(event.uniqueid)
         if live is None or not live.call.follows(CallEvent.DIAL_BEGIN):
             return
-        self._begin(live, event.dest_uniqueid)
+        self.calls.begin(live, event.dest_uniqueid)
+        self._tell(live, Stage.DIALING, event.at)
         log.info("call.dialed", channel=event.dest_channel, **names(live.call.key))
 
+    def _ringing(self, event: DialState) -> None:
+        live = self.calls.of_leg(event.dest_uniqueid)
+        if live is not None:
+            self._tell(live, Stage.RINGING, event.at)
+
     def _dial_ended(self, event: DialEnd) -> None:
-        live = self._by_trunk.get(event.dest_uniqueid)
+        live = self.calls.of_leg(event.dest_uniqueid)
         answered = is_answer(event.dial_status)
         fits = CallEvent.DIAL_ANSWER if answered else CallEvent.DIAL_FAIL
         if live is None or not live.call.follows(fits):
@@ -471,10 +498,11 @@ class Dialer:
         at_ms = self._at_ms(event.at)
         live.call = live.call.dial_ended(event.dial_status, at_ms)
         if answered:
+            self._tell(live, Stage.ANSWERED, event.at)
             log.info("call.answered", **names(live.call.key))
             self._spawn(self._settlement.note_answer(live.call.key, at_ms))
             paid = self._paid(live, event.dest_uniqueid, at_ms)
-            self._limit_moved(live, paid.limit_seconds)
+            live.may_last(paid.limit_seconds)
             self._slices.follow(paid)
 
     def _paid(self, live: LiveCall, trunk_leg: str, answered_at_ms: int) -> PaidCall:
@@ -490,32 +518,35 @@ class Dialer:
             kept_seconds=granted.limit_seconds,
             more=granted.limit_seconds < granted.talk_seconds_max,
             warns=False,
-            moved=partial(self._limit_moved, live),
+            moved=live.may_last,
         )
-
-    def _limit_moved(self, live: LiveCall, seconds: float) -> None:
-        """Take a call for overdue no sooner than Asterisk cuts it, and not much later."""
-        if not live.cancelled:
-            live.cap_at = self._cap_at(seconds)
 
     def _hung_up(self, event: Hangup) -> None:
         at_ms = self._at_ms(event.at)
-        live = self._by_trunk.get(event.uniqueid)
+        live = self.calls.of_leg(event.uniqueid)
         if live is not None and live.call.follows(CallEvent.TRUNK_HANGUP):
             live.call = live.call.trunk_hung_up(event.cause, at_ms)
             self._slices.leave(event.uniqueid)
             return
-        live = self._by_gate.get(event.uniqueid)
+        live = self.calls.at_gate(event.uniqueid)
         if live is not None and live.call.follows(CallEvent.GATE_HANGUP):
             live.call = live.call.gate_hung_up()
             self._spawn(self._finish(live, event.cause, at_ms))
+
+    def _joined(self, event: ConferenceChanged) -> None:
+        """Note that a callee came into the conference: somebody is there, and meant to come."""
+        key = DialOutKey.of_join(event.uniqueid)
+        live = None if key is None else self.calls.at_gate(key.gate_uniqueid)
+        if live is not None:
+            self._tell(live, Stage.JOINED, event.at)
+            self._spawn(self._settlement.note_joined(live.call.key, self._at_ms(event.at)))
 
     def _originated(self, event: OriginateResponse) -> None:
         """An Originate that failed before any channel reached the gate leaves no other trace."""
         key = DialOutKey.parse(event.action_id)
         if key is None or event.success:
             return
-        live = self._by_gate.get(key.gate_uniqueid)
+        live = self.calls.at_gate(key.gate_uniqueid)
         if live is not None and live.call.state is CallState.RESERVED:
             live.call = live.call.gate_hung_up()
             self._spawn(self._finish(live, CAUSE_REFUSED, self._at_ms(None)))
@@ -524,7 +555,7 @@ class Dialer:
         """Settle a call whose gate channel is gone, on what was seen or on the record."""
         async with live.lock:
             call = live.call
-            if self._by_gate.get(call.gate_uniqueid) is not live:
+            if self.calls.at_gate(call.gate_uniqueid) is not live:
                 return
             ending = call.ending(gate_cause=gate_cause, gate_at_ms=gate_at_ms)
             if ending is None:
@@ -569,28 +600,16 @@ class Dialer:
 
     # Bookkeeping.
 
-    def _track(self, call: Call, request: DialOutRequest, seconds: int) -> LiveCall:
-        """Follow a call that may live so long."""
-        born_at = asyncio.get_running_loop().time()
-        cap_at = self._cap_at(seconds)
-        live = LiveCall(call=call, request=request, born_at=born_at, cap_at=cap_at)
-        self._by_gate[call.gate_uniqueid] = live
-        return live
-
-    def _begin(self, live: LiveCall, trunk_leg: str) -> None:
-        """Follow the telephone's leg, too."""
-        live.call = live.call.dial_begun(trunk_leg)
-        self._by_trunk[trunk_leg] = live
-        live.dialled.set()
-
     def _forget(self, gate_uniqueid: str) -> None:
-        live = self._by_gate.pop(gate_uniqueid, None)
+        live = self.calls.forget(gate_uniqueid)
         if live is None:
             return
-        live.dialled.set()
+        self._progress.forget(live.call.key)
         if live.call.trunk_uniqueid is not None:
-            self._by_trunk.pop(live.call.trunk_uniqueid, None)
             self._slices.leave(live.call.trunk_uniqueid)
+
+    def _tell(self, live: LiveCall, stage: Stage, at_ms: int | None) -> None:
+        self._progress.tell(live.call.key, stage, from_ms(self._at_ms(at_ms)))
 
     def _spawn(self, step: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(_contained(step))
@@ -600,11 +619,6 @@ class Dialer:
     def _at_ms(self, at_ms: int | None) -> int:
         """Return Asterisk's own instant of an event; our clock only where it gave none."""
         return to_ms(self._now()) if at_ms is None else at_ms
-
-    @staticmethod
-    def _cap_at(seconds: float) -> float:
-        """Return when a call that may live so long is overdue, whatever Asterisk should do."""
-        return asyncio.get_running_loop().time() + seconds + 2 * CAP_GRACE_SECONDS
 
 
 async def _contained(step: Coroutine[Any, Any, None]) -> None:
@@ -620,6 +634,26 @@ async def _contained(step: Coroutine[Any, Any, None]) -> None:
         log.exception("call.step_failed")
 
 
+def _join_variables(dial_out: DialOut) -> dict[str, str]:
+    """Return what the half that joins is told: where, whether a key is asked for, who it is.
+
+    The callee of a Call Me is whoever asked for it; anybody else has not signed in.
+    """
+    request = dial_out.request
+    variables = {
+        "DIALOUT_CONFERENCE": request.conference_id,
+        "DIALOUT_CONFIRM": "1" if dial_out.confirms else "",
+        "DIALOUT_MEETING": spellable(request.meeting_name or "")
+        or spellable(request.conference_id),
+        "DIALOUT_TENANT": str(request.key.tenant_id),
+        "DIALOUT_ORGANIZER": request.organizer_id,
+        "DIALOUT_INITIATOR": (
+            request.initiator_id or "" if request.kind is DialOutKind.CALL_ME else ""
+        ),
+    }
+    return {name: value for name, value in variables.items() if value}
+
+
 async def _is_ours(live: LiveCall) -> bool | None:
     """Return whether we may end the call: we claimed it, or no claim of ours was needed.
 
@@ -633,7 +667,7 @@ async def _is_ours(live: LiveCall) -> bool | None:
         return None
 
 
-def _intercepted(event: InterceptReached) -> DialOutRequest | None:
+def _intercepted(event: InterceptReached, bridge: BridgeName) -> DialOutRequest | None:
     """Return what an intercepted channel asks for; None if it names no possible tenant or id.
 
     Without an id of its own the visit of the gate gives it one, so that two gateways that
@@ -652,6 +686,7 @@ def _intercepted(event: InterceptReached) -> DialOutRequest | None:
         initiator_id=event.initiator or None,
         conference_id=event.conference,
         number_typed=event.number,
+        bridge=bridge,
     )
 
 

@@ -37,6 +37,10 @@ log = structlog.get_logger()
 
 PERIOD_SECONDS = 1.0
 
+WARNING_CONTEXT = "dialout-warning"
+WHISPER_SECONDS_MAX = 10
+"""How long a channel may take until it says something."""
+
 ATTENDED = "DIALOUT_ATTENDED"
 """Channel variable of a telephone in a conference whose organizer was seen. Asterisk keeps it
 for as long as it matters, so that a new gateway knows what the one before it saw."""
@@ -180,7 +184,7 @@ class Guard:
     def _is_organizers_own(self, channel: str) -> bool:
         """Return whether an organizer attends by this telephone, which he had called himself."""
         gate = self._gates.get(channel)
-        request = None if gate is None else self._dialer.request(gate)
+        request = None if gate is None else self._dialer.calls.request(gate)
         return request is not None and request.is_organizers_own
 
     async def _was_attended(self, members: tuple[Member, ...]) -> bool:
@@ -244,23 +248,43 @@ class Guard:
     def _telephones(self, conference: str) -> tuple[str, ...]:
         """Return the gates of the calls that are in a conference."""
         gates = (self._gates.get(each.channel) for each in self._attendances[conference].members)
-        return tuple(each for each in gates if each and self._dialer.request(each))
+        return tuple(each for each in gates if each and self._dialer.calls.request(each))
 
     async def _warn(self, conference: str, expiry: Expiry) -> None:
         """Tell each callee, and give them all the time that they are told of."""
         seconds = self._patience.warning_seconds
         self._warned[conference] = Warned(expiry=expiry, drop_at=_time() + seconds)
         for gate in self._telephones(conference) if seconds else ():
-            await self._dialer.warn_of_drop(gate, expiry.reason, seconds)
+            await self._tell(gate, expiry.reason, seconds)
+
+    async def _tell(self, gate: str, reason: DropReason, seconds: int) -> None:
+        """Tell a callee, and nobody else, why and how soon the call will be dropped."""
+        call = self._dialer.calls.call(gate)
+        if call is None or call.trunk_uniqueid is None:
+            return
+        try:
+            await self._ami.whisper(
+                leg=call.trunk_uniqueid,
+                channel=f"Local/{reason}@{WARNING_CONTEXT}/n",
+                variables={"DIALOUT_WARNINGS": str(seconds)},
+                timeout_ms=WHISPER_SECONDS_MAX * 1000,
+                # Two gateways that guard the same bridge warn once.
+                channel_id=f"{call.key.hex}-told",
+                other_channel_id=f"{call.key.hex}-tells",
+            )
+        except AmiError as error:
+            log.warning("call.unwarned", error=str(error), **names(call.key))
+        else:
+            log.info("call.warned", reason=reason, seconds=seconds, **names(call.key))
 
     async def _drop(self, conference: str, expiry: Expiry) -> None:
         self._warned[conference] = Warned(expiry=expiry, drop_at=inf)
         for gate in self._telephones(conference):
-            request = self._dialer.request(gate)
+            request = self._dialer.calls.request(gate)
             if request is None or self._changed.get(conference):
                 continue  # it ended meanwhile, or somebody has just joined
             if await self._dialer.drop(gate):
-                metrics.dropped(expiry.reason)
+                metrics.dropped(request.bridge, expiry.reason)
                 log.info("call.dropped", reason=expiry.reason, **names(request.key))
                 self._unnoted.append(Drop(key=request.key, reason=expiry.reason, at=self._now()))
 

@@ -1,8 +1,8 @@
 """What the gateway counts, for Prometheus to read.
 
-No label names a tenant, a person or a number: labels are closed lists, so that the series stay
-few, and whoever may read the metrics learns nothing about anybody. What is counted lasts as
-long as the process; what must outlast it is in the ledger.
+No label names a tenant, a person or a number: labels are closed lists, and the bridges of the
+settings, so that the series stay few, and whoever may read the metrics learns nothing about
+anybody. What is counted lasts as long as the process; what must outlast it is in the ledger.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 
-from gateway.core.dial_out import DialOut
+from gateway.core.dial_out import BridgeName, DialOut
 
 REGISTRY: Final = CollectorRegistry(auto_describe=True)
 """All metrics of this process."""
@@ -22,40 +22,57 @@ ProcessCollector(registry=REGISTRY)
 _ADMITTED: Final = Counter(
     "dialout_requests",
     "Dial-outs that were asked for and recorded, by what was decided. A repeated request is one.",
-    ["outcome", "reason"],
+    ["bridge", "outcome", "reason"],
     registry=REGISTRY,
 )
 _ENDED: Final = Counter(
     "dialout_ended",
     "Dial-outs that have ended in the books, by how, and by how that is known.",
-    ["disposition", "evidence"],
+    ["bridge", "disposition", "evidence"],
     registry=REGISTRY,
 )
 _BILLED: Final = Counter(
-    "dialout_billed_seconds", "Seconds that were billed, rounded up a call.", registry=REGISTRY
+    "dialout_billed_seconds",
+    "Seconds that were billed, rounded up a call.",
+    ["bridge"],
+    registry=REGISTRY,
 )
 _OVERRUN: Final = Counter(
     "dialout_overrun_seconds",
     "Seconds that calls lasted beyond what was set aside for them. Nobody pays for these.",
+    ["bridge"],
     registry=REGISTRY,
 )
 _DROPPED: Final = Counter(
     "dialout_dropped",
     "Calls that were ended because their meeting had left them behind.",
-    ["reason"],
+    ["bridge", "reason"],
+    registry=REGISTRY,
+)
+_TRIPPED: Final = Counter(
+    "dialout_tripwire",
+    "Legs on the trunk that no gate let through, and that were hung up. Anything but 0 wants a"
+    " person. Each gateway of a bridge counts them.",
+    ["bridge", "breach"],
     registry=REGISTRY,
 )
 _CALLS: Final = Gauge(
-    "dialout_calls", "Calls that this gateway follows at this moment.", registry=REGISTRY
+    "dialout_calls",
+    "Calls that this gateway follows at this moment.",
+    ["bridge"],
+    registry=REGISTRY,
 )
 _ASTERISK_UP: Final = Gauge(
-    "dialout_asterisk_up", "1 while Asterisk is connected.", registry=REGISTRY
+    "dialout_asterisk_up", "1 while Asterisk is connected.", ["bridge"], registry=REGISTRY
 )
 _LEDGER_UP: Final = Gauge(
     "dialout_ledger_up", "1 while the ledger answers the heartbeat.", registry=REGISTRY
 )
 _READY: Final = Gauge(
-    "dialout_ready", "1 while a call could be placed, as /readyz says.", registry=REGISTRY
+    "dialout_ready",
+    "1 while a call could be placed, as /readyz says.",
+    ["bridge"],
+    registry=REGISTRY,
 )
 _FINDINGS: Final = Gauge(
     "dialout_ledger_findings",
@@ -80,22 +97,32 @@ _UNFILED: Final = Gauge(
 )
 
 
-def admitted(outcome: str, dial_out: DialOut | None) -> None:
+def admitted(bridge: BridgeName, outcome: str, dial_out: DialOut | None) -> None:
     """Count a request that was decided now."""
     reason = dial_out.reason if dial_out else None
-    _ADMITTED.labels(outcome=outcome, reason=reason or "").inc()
+    _ADMITTED.labels(bridge=bridge, outcome=outcome, reason=reason or "").inc()
 
 
 def ended(dial_out: DialOut) -> None:
     """Count a dial-out that the ledger has taken the ending of, and what it billed."""
-    _ENDED.labels(disposition=dial_out.disposition or "", evidence=dial_out.evidence or "").inc()
-    _BILLED.inc(dial_out.billable_seconds or 0)
-    _OVERRUN.inc(dial_out.overrun_seconds or 0)
+    bridge = dial_out.request.bridge
+    _ENDED.labels(
+        bridge=bridge,
+        disposition=dial_out.disposition or "",
+        evidence=dial_out.evidence or "",
+    ).inc()
+    _BILLED.labels(bridge=bridge).inc(dial_out.billable_seconds or 0)
+    _OVERRUN.labels(bridge=bridge).inc(dial_out.overrun_seconds or 0)
 
 
-def dropped(reason: str) -> None:
+def dropped(bridge: BridgeName, reason: str) -> None:
     """Count a call that was ended because its meeting had left it behind."""
-    _DROPPED.labels(reason=reason).inc()
+    _DROPPED.labels(bridge=bridge, reason=reason).inc()
+
+
+def tripped(bridge: BridgeName, breach: str, *, legs: int = 1) -> None:
+    """Count legs on the trunk that no gate let through."""
+    _TRIPPED.labels(bridge=bridge, breach=breach).inc(legs)
 
 
 def checked(findings: Mapping[str, int], at: datetime, seconds: float) -> None:
@@ -112,17 +139,21 @@ def unfiled(tables: int) -> None:
 
 
 def watch(
+    bridge: BridgeName,
     *,
     calls: Callable[[], int],
     asterisk_up: Callable[[], bool],
-    ledger_up: Callable[[], bool],
     ready: Callable[[], bool],
 ) -> None:
-    """Have each reading of the metrics ask for what holds at that moment."""
-    _CALLS.set_function(calls)
-    _ASTERISK_UP.set_function(asterisk_up)
+    """Have each reading of the metrics ask for what holds of a bridge at that moment."""
+    _CALLS.labels(bridge=bridge).set_function(calls)
+    _ASTERISK_UP.labels(bridge=bridge).set_function(asterisk_up)
+    _READY.labels(bridge=bridge).set_function(ready)
+
+
+def watch_ledger(ledger_up: Callable[[], bool]) -> None:
+    """Have each reading of the metrics ask whether the ledger answers at that moment."""
     _LEDGER_UP.set_function(ledger_up)
-    _READY.set_function(ready)
 
 
 def exposition(accept: str) -> tuple[bytes, str]:

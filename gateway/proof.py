@@ -1,7 +1,8 @@
-"""The check of the whole ledger that runs by itself, and the months that it opens ahead.
+"""The check of the whole ledger that runs by itself, and the housekeeping that goes with it.
 
-It shares the database with the calls and nothing else: connections of its own, statements that
-only read and lock nothing, and no error that goes further than a log line.
+Months are opened ahead, and numbers are forgotten that nobody has a use for any more. It shares
+the database with the calls and nothing else: connections of its own, statements that no call
+waits for, and no error that goes further than a log line.
 """
 
 import asyncio
@@ -22,6 +23,9 @@ log = structlog.get_logger()
 
 PERIOD_SECONDS: Final = 600.0
 """How often a gateway looks whether a check is due."""
+
+NUMBERS_A_TURN: Final = 50_000
+"""How many numbers are forgotten at a time: more than are newly called meanwhile."""
 
 RELEASE_SECONDS: Final = 2.0
 """How long a gateway that stops waits for its claim to be given back."""
@@ -56,7 +60,7 @@ class Proof:
     """Has one gateway at a time prove the books, and all of them show what was found.
 
     ``ledger`` is on connections of its own, which wait for long statements. ``every`` zero
-    checks nothing, but months are still opened ahead. ``lease_seconds`` is how long a gateway
+    checks nothing, but the housekeeping is still done. ``lease_seconds`` is how long a gateway
     that checks may be silent: longer than a statement may take.
     """
 
@@ -84,6 +88,7 @@ class Proof:
         """Do what is due now; whatever goes wrong waits for the next turn."""
         try:
             await self._open_months()
+            await self._ledger.forget_old_numbers(self._now(), limit=NUMBERS_A_TURN)
             if self._every and await self._claim():
                 await self._check()
         except LedgerUnavailable as error:

@@ -14,10 +14,11 @@ import structlog
 from gateway.ami import AmiClient, AmiError, AmiRefused, Channel
 from gateway.core.call import Ending
 from gateway.core.causes import Disposition
-from gateway.core.dial_out import DialOut, DialOutState
+from gateway.core.dial_out import BridgeName, DialOut, DialOutKind, DialOutState
 from gateway.core.key import DialOutKey
 from gateway.core.record import FAMILY, CallRecord
-from gateway.dialer import Dialer
+from gateway.dial_in import DialIns
+from gateway.dialer import TRUNK_CHANNELS, Dialer
 from gateway.ledger import Ledger, LedgerUnavailable
 from gateway.settlement import from_ms, to_ms
 
@@ -28,23 +29,32 @@ SECOND_LOOK_SECONDS = 3.0
 hangup, so a call that ended between them has one by the time of the second."""
 
 CAUSE_UNKNOWN = 0
-TRUNK_CHANNELS = "PJSIP/dialout-trunk-"
 
 
 class Reconciliation:
-    """Finds out what became of the calls that the ledger holds open."""
+    """Finds out what became of the calls of one bridge that the ledger holds open."""
 
-    def __init__(self, *, ami: AmiClient, ledger: Ledger, dialer: Dialer) -> None:
+    def __init__(
+        self,
+        *,
+        bridge: BridgeName,
+        ami: AmiClient,
+        ledger: Ledger,
+        dialer: Dialer,
+        dial_ins: DialIns,
+    ) -> None:
+        self._bridge = bridge
         self._ami = ami
         self._ledger = ledger
         self._dialer = dialer
+        self._dial_ins = dial_ins
 
     async def run(self) -> tuple[DialOut, ...]:
         """Settle what is recorded, follow what is alive, return what was found nowhere.
 
         Raises ``AmiError`` or ``LedgerUnavailable``; nothing is concluded then.
         """
-        open_dial_outs = await self._ledger.open_dial_outs()
+        open_dial_outs = await self._ledger.open_dial_outs(self._bridge)
         channels = {channel.uniqueid: channel for channel in await self._ami.channels()}
         alive = set(channels)
         records = await self._ami.records(FAMILY)
@@ -71,12 +81,16 @@ class Reconciliation:
         for dial_out in absent:
             if dial_out.channel_uniqueid not in alive and self._is_loose(dial_out, records):
                 log.warning("call.vanished", dial_out_id=str(dial_out.request.key.dial_out_id))
-                await self._dialer.end(
+                await self._follower(dial_out).end(
                     dial_out.request.key, dial_out.channel_uniqueid, _least(dial_out)
                 )
 
     async def _attach(self, dial_out: DialOut, channels: dict[str, Channel]) -> None:
         """Follow a call that is alive, note its answer if that was missed, and pay on."""
+        warns = dial_out.request.key.warning_uniqueid in channels
+        if dial_out.request.kind is DialOutKind.DIAL_IN:
+            await self._dial_ins.attach(dial_out, warns=warns)
+            return
         linkedid = channels[dial_out.channel_uniqueid].linkedid
         legs = (each for each in channels.values() if each.linkedid == linkedid)
         trunk_leg = next((each for each in legs if each.name.startswith(TRUNK_CHANNELS)), None)
@@ -85,7 +99,6 @@ class Reconciliation:
             return
         answered_at = dial_out.answered_at or await self._answer_noted(dial_out, trunk_leg)
         if answered_at is not None:
-            warns = dial_out.request.key.warning_uniqueid in channels
             self._dialer.pay_on(dial_out, trunk_leg.uniqueid, answered_at, warns=warns)
 
     async def _answer_noted(self, dial_out: DialOut, trunk_leg: Channel) -> datetime | None:
@@ -107,9 +120,14 @@ class Reconciliation:
         return answered_at
 
     def _is_loose(self, dial_out: DialOut, records: dict[str, str]) -> bool:
-        """Return whether neither a record nor the dialer accounts for the call."""
+        """Return whether neither a record nor whoever follows it accounts for the call."""
         recorded = dial_out.request.key.hex in records
-        return not recorded and not self._dialer.follows(dial_out.channel_uniqueid)
+        calls = self._dial_ins if _calls_in(dial_out) else self._dialer.calls
+        return not recorded and not calls.follows(dial_out.channel_uniqueid)
+
+    def _follower(self, dial_out: DialOut) -> Dialer | DialIns:
+        """Return who follows calls of this kind."""
+        return self._dial_ins if _calls_in(dial_out) else self._dialer
 
     async def _end_recorded(
         self, records: dict[str, str], alive: set[str], open_dial_outs: tuple[DialOut, ...]
@@ -134,15 +152,23 @@ class Reconciliation:
         """End one call by its record; a fault in it keeps no other call from being settled."""
         if dial_out is None:
             log.error("record.unknown", key=key.hex)
-        elif dial_out.gate_uniqueid != record.gate_uniqueid:
+        elif self._is_elsewhere(dial_out) or dial_out.gate_uniqueid != record.gate_uniqueid:
             log.error("record.forged", key=key.hex, uniqueid=record.gate_uniqueid)
         else:
             try:
-                await self._dialer.end(key, record.gate_uniqueid, record.ending())
+                await self._follower(dial_out).end(key, record.gate_uniqueid, record.ending())
             except (AmiError, LedgerUnavailable):
                 raise
             except Exception:
                 log.exception("record.unusable", key=key.hex)
+
+    def _is_elsewhere(self, dial_out: DialOut) -> bool:
+        """Return whether a call is another bridge's: nothing here proves its end."""
+        return dial_out.request.bridge != self._bridge
+
+
+def _calls_in(dial_out: DialOut) -> bool:
+    return dial_out.request.kind is DialOutKind.DIAL_IN
 
 
 def _least(dial_out: DialOut) -> Ending:

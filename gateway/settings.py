@@ -36,9 +36,10 @@ from pydantic_settings import (
 )
 
 from gateway.core.attendance import Patience
-from gateway.core.dial_out import Terms
+from gateway.core.dial_out import BridgeName, CoolDown, Terms
 from gateway.core.e164 import E164, Region
 from gateway.core.rating import Seconds
+from gateway.core.trunk import Trunk
 
 CONFIG_VARIABLE = "DIALOUT_CONFIG"
 TOKEN_CHARS_MIN = 24
@@ -46,12 +47,20 @@ GUARD_SECONDS_MIN = 5
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 RegionCode = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
+BridgeKey = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
 WarningSeconds = Annotated[int, Field(ge=1, le=600)]
 
 
 _LIST_FORM = 'must be a list in brackets, like [60, 10] or ["US", "CA"]'
 _FORMS = {"tuple_type": _LIST_FORM, "frozen_set_type": _LIST_FORM}
 """What is said of a value of the wrong form, where pydantic's own words help nobody."""
+
+_GONE: dict[tuple[int | str, ...], str] = {
+    ("ami",): "is the bridge main now: [bridges.main], which has caller_id, too",
+    ("call", "caller_id"): "is of a bridge now: bridges.main.caller_id",
+    ("call", "toll_free_regions"): "is of a bridge now: bridges.main.toll_free_regions",
+}
+"""Settings of earlier versions, and where to write them now."""
 
 S = TypeVar("S", bound=BaseSettings)
 
@@ -100,8 +109,8 @@ def _long_enough(token: SecretStr) -> None:
 TextFile = Annotated[Path | None, AfterValidator(_readable)]
 
 
-class AmiSettings(_Section):
-    """The Asterisk Manager Interface of the conference bridge."""
+class BridgeSettings(_Section):
+    """One conference bridge: its Asterisk Manager Interface, and what its trunk can do."""
 
     host: str = "127.0.0.1"
     port: Port = 5038
@@ -110,18 +119,37 @@ class AmiSettings(_Section):
     secret_file: TextFile = None
     tls: bool = False
     tls_ca_file: TextFile = None
+    caller_id: str = Field(
+        pattern=r"^\+[1-9][0-9]{6,14}$", description="The bridge's default toll number, E.164."
+    )
+    regions: frozenset[RegionCode] | None = Field(
+        default=None, min_length=1, description="Countries that the trunk reaches; absent: all."
+    )
+    toll_free_regions: frozenset[RegionCode] = Field(
+        default=frozenset(), description="Countries whose toll-free numbers it reaches."
+    )
 
     @model_validator(mode="after")
-    def _secret(self) -> Self:
-        if _from_file(self.secret, self.secret_file, "secret") is None:
-            raise ValueError("secret or secret_file must be set")
+    def _one_secret(self) -> Self:
+        self.has_secret()
         return self
+
+    def has_secret(self) -> bool:
+        """Return whether the gateway can log in. Commands that place no call need not."""
+        return _from_file(self.secret, self.secret_file, "secret") is not None
 
     def secret_text(self) -> str:
         """Return the secret in clear, for the login alone."""
         secret = _from_file(self.secret, self.secret_file, "secret")
         assert secret is not None, "checked when the settings were read"
         return secret.get_secret_value()
+
+    def trunk(self) -> Trunk:
+        """Return what the trunk reaches, in the words of the core."""
+        return Trunk(
+            regions=None if self.regions is None else frozenset(map(Region, self.regions)),
+            toll_free_regions=frozenset(map(Region, self.toll_free_regions)),
+        )
 
 
 class DatabaseSettings(_Section):
@@ -211,11 +239,8 @@ class AdminSettings(_Section):
 
 
 class CallSettings(_Section):
-    """The bounds of every call, whoever pays."""
+    """The bounds of every call, whoever pays and wherever it is placed."""
 
-    caller_id: str = Field(
-        pattern=r"^\+[1-9][0-9]{6,14}$", description="The bridge's default toll number, E.164."
-    )
     talk_seconds_max: int = Field(default=3600, ge=1, le=14_400)
     talk_seconds_min: int = Field(default=60, ge=1, le=14_400)
     slice_seconds: int = Field(default=300, ge=5, le=14_400)
@@ -226,7 +251,9 @@ class CallSettings(_Section):
         default=(60, 10), max_length=8, description="Before the end; none: []."
     )
     ring_seconds: int = Field(default=45, ge=5, le=90)
-    toll_free_regions: frozenset[RegionCode] = frozenset()
+    default_bridge: BridgeKey | None = Field(
+        default=None, description="Where conferences are that are in progress nowhere."
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -239,19 +266,23 @@ class CallSettings(_Section):
     def _in_turn(cls, seconds: tuple[int, ...]) -> tuple[int, ...]:
         return tuple(sorted(set(seconds), reverse=True))
 
-    def terms(self) -> Terms:
-        """Return the bounds in the words of the core."""
-        return Terms(
-            talk_seconds_max=Seconds(self.talk_seconds_max),
-            talk_seconds_min=Seconds(self.talk_seconds_min),
-            slice_seconds=Seconds(self.slice_seconds),
-            ring_seconds=Seconds(self.ring_seconds),
-            caller_id=E164(self.caller_id),
-        )
 
-    def regions_served_toll_free(self) -> frozenset[Region]:
-        """Return the countries whose toll-free numbers the trunk reaches."""
-        return frozenset(map(Region, self.toll_free_regions))
+class CoolDownSettings(_Section):
+    """When a number is left alone, whoever asks; ``attempts = 0``: never."""
+
+    attempts: int = Field(default=5, ge=0, le=1000)
+    window_seconds: int = Field(default=600, ge=1, le=86_400)
+    quiet_seconds: int = Field(default=600, ge=1, le=86_400)
+
+    def cool_down(self) -> CoolDown | None:
+        """Return the same in the words of the core."""
+        if not self.attempts:
+            return None
+        return CoolDown(
+            attempts=self.attempts,
+            window_seconds=Seconds(self.window_seconds),
+            quiet_seconds=Seconds(self.quiet_seconds),
+        )
 
 
 class ProofSettings(_Section):
@@ -421,19 +452,74 @@ class _Sources(BaseSettings):
         return (init_settings, _Environment(settings_cls), *toml)
 
 
-class Settings(_Sources):
+class PlacingSettings(_Sources):
+    """What decides where a call is placed, and how."""
+
+    model_config = SettingsConfigDict(extra="ignore")
+
+    database: DatabaseSettings = Field(default_factory=_absent, validate_default=True)
+    bridges: dict[BridgeKey, BridgeSettings] = Field(default_factory=_absent, validate_default=True)
+    call: CallSettings = CallSettings()
+    cool_down: CoolDownSettings = CoolDownSettings()
+
+    @field_validator("bridges")
+    @classmethod
+    def _one_at_least(cls, bridges: dict[str, BridgeSettings]) -> dict[str, BridgeSettings]:
+        if not bridges:
+            raise ValueError("there must be one at least: [bridges.main] with secret and caller_id")
+        return bridges
+
+    @model_validator(mode="after")
+    def _default_bridge_exists(self) -> Self:
+        if self.call.default_bridge is not None and self.call.default_bridge not in self.bridges:
+            raise ValueError("call.default_bridge names none of the bridges")
+        return self
+
+    @property
+    def default_bridge(self) -> BridgeName | None:
+        """Where conferences are that are in progress nowhere; None if nothing says so."""
+        if self.call.default_bridge is not None:
+            return BridgeName(self.call.default_bridge)
+        return BridgeName(*self.bridges) if len(self.bridges) == 1 else None
+
+    def trunks(self) -> dict[BridgeName, Trunk]:
+        """Return what the trunk of each bridge reaches."""
+        return {BridgeName(name): bridge.trunk() for name, bridge in self.bridges.items()}
+
+    def terms(self) -> dict[BridgeName, Terms]:
+        """Return the bounds of the calls of each bridge, in the words of the core."""
+        return {
+            BridgeName(name): Terms(
+                talk_seconds_max=Seconds(self.call.talk_seconds_max),
+                talk_seconds_min=Seconds(self.call.talk_seconds_min),
+                slice_seconds=Seconds(self.call.slice_seconds),
+                ring_seconds=Seconds(self.call.ring_seconds),
+                caller_id=E164(bridge.caller_id),
+                cool_down=self.cool_down.cool_down(),
+            )
+            for name, bridge in self.bridges.items()
+        }
+
+
+class Settings(PlacingSettings):
     """Everything that an operator sets."""
 
+    model_config = SettingsConfigDict(extra="forbid")
+
     # A section that is absent is read as an empty one, so that what it lacks is named.
-    ami: AmiSettings = Field(default_factory=_absent, validate_default=True)
-    database: DatabaseSettings = Field(default_factory=_absent, validate_default=True)
     api: ApiSettings = Field(default_factory=_absent, validate_default=True)
-    call: CallSettings = Field(default_factory=_absent, validate_default=True)
     admin: AdminSettings = AdminSettings()
     guard: GuardSettings = GuardSettings()
     proof: ProofSettings = ProofSettings()
     webhooks: WebhookSettings = WebhookSettings()
     log: LogSettings = LogSettings()
+
+    @model_validator(mode="after")
+    def _can_log_in(self) -> Self:
+        for name, bridge in self.bridges.items():
+            if not bridge.has_secret():
+                raise ValueError(f"bridges.{name}: secret or secret_file must be set")
+        return self
 
     @model_validator(mode="after")
     def _tokens_differ(self) -> Self:
@@ -453,17 +539,9 @@ def read_settings() -> Settings:
     return _read(Settings, _unknown_variables())
 
 
-class _Deciding(_Sources):
-    model_config = SettingsConfigDict(extra="ignore")
-
-    database: DatabaseSettings = Field(default_factory=_absent, validate_default=True)
-    call: CallSettings = Field(default_factory=_absent, validate_default=True)
-
-
-def read_deciding_settings() -> tuple[DatabaseSettings, CallSettings]:
+def read_placing_settings() -> PlacingSettings:
     """Return the settings that a decision needs, for commands that place no call."""
-    settings = _read(_Deciding, [])
-    return settings.database, settings.call
+    return _read(PlacingSettings, [])
 
 
 def read_database_settings() -> DatabaseSettings:
@@ -493,7 +571,7 @@ def _read(kind: type[S], faults: list[str]) -> S:
         settings = kind()
     except ValidationError as error:
         faults += [
-            _fault(fault["loc"], _FORMS.get(fault["type"], fault["msg"]))
+            _fault(fault["loc"], _GONE.get(fault["loc"], _FORMS.get(fault["type"], fault["msg"])))
             for fault in error.errors(include_url=False)
         ]
         raise SettingsError("\n".join(faults)) from error
@@ -511,7 +589,7 @@ def _unknown_variables() -> list[str]:
     """
     sections = {f"DIALOUT_{section.upper()}" for section in Settings.model_fields}
     return [
-        f"{name}: no such setting (two underscores stand between section and name)"
+        _unknown_variable(name)
         for name in sorted(os.environ)
         if name.startswith("DIALOUT_")
         and name != CONFIG_VARIABLE
@@ -519,9 +597,16 @@ def _unknown_variables() -> list[str]:
     ]
 
 
+def _unknown_variable(name: str) -> str:
+    section, _, rest = name.partition("__")
+    if section == "DIALOUT_AMI":
+        return f"{name}: is DIALOUT_BRIDGES__MAIN__{rest} now"
+    return f"{name}: no such setting (two underscores stand between section and name)"
+
+
 def _fault(path: tuple[int | str, ...], message: str) -> str:
     if not path:
         return message.removeprefix("Value error, ")
-    parts = [str(part) for part in path]
+    parts = [str(part) for part in path if part != "[key]"]
     variable = "DIALOUT_" + "__".join(parts).upper()
     return f"{'.'.join(parts)} ({variable}): {message.removeprefix('Value error, ')}"

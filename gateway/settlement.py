@@ -40,6 +40,10 @@ class Settlement:
         """Note when the telephone answered, for the case that its hangup is never seen."""
         await _until_booked(self._ledger.answered, key, from_ms(at_ms))
 
+    async def note_joined(self, key: DialOutKey, at_ms: int) -> None:
+        """Note when the callee came into the conference."""
+        await _until_booked(self._ledger.joined, key, from_ms(at_ms))
+
     async def end(self, key: DialOutKey, ending: Ending) -> None:
         """Bill a call that is proved to be over, or give everything back if nobody answered.
 

@@ -20,9 +20,11 @@ from pydantic import BaseModel, Field
 
 from gateway.api.faults import Fault, Refused
 from gateway.core.choices import ChoiceFaults, Choices
+from gateway.core.e164 import E164
 from gateway.core.facts import OrganizerId
 from gateway.ledger import (
     AuditEntry,
+    Callee,
     Change,
     CreditGrant,
     LedgerUnavailable,
@@ -39,6 +41,7 @@ from gateway.ledger import (
 )
 from gateway.provisioning.forms import (
     Author,
+    CalleeNumber,
     ConferenceId,
     CreditsForm,
     CurrencyCode,
@@ -314,7 +317,7 @@ def _tenants(router: APIRouter, desk: Desk, provisioning: Provisioning) -> None:
     async def change_tenant(
         tenant_id: UUID, body: TenantRevision, author: By, response: Response
     ) -> Done:
-        """Suspend a tenant or lift that, or give it another deck. What is left out stays."""
+        """Suspend a tenant or lift that, or give it other decks. What is left out stays."""
         return _done(await revise_tenant(provisioning, author, tenant_id, body), response)
 
     @router.get("/tenants/{tenant_id}/policy")
@@ -495,6 +498,16 @@ def _operator(router: APIRouter, desk: Desk, provisioning: Provisioning) -> None
     async def list_prefixes_for_all() -> Page[ListedPrefix]:
         """List the operator's prefixes, and the shipped high-risk ones."""
         return Page(items=list(await provisioning.prefixes(None)))
+
+    @router.get("/callees/{number}")
+    async def show_callee(number: CalleeNumber) -> Callee:
+        """Show how often a number was called of late, and until when it is left alone."""
+        return await provisioning.callee(E164(number))
+
+    @router.delete("/callees/{number}")
+    async def clear_callee(number: CalleeNumber, author: By, response: Response) -> Done:
+        """Let a number be called again at once, however often it was of late."""
+        return await desk.change(author, response, lambda change: change.callee_clear(E164(number)))
 
     @router.get("/rate-decks")
     async def list_rate_decks() -> Page[RateDeck]:

@@ -7,13 +7,19 @@ from uuid import UUID, uuid4, uuid5
 from fastapi import APIRouter, Header, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from gateway.api.faults import FAULTS, Fault, Refused, unknown_dial_out
+from gateway.api.faults import FAULTS, Fault, Refused, on_bridge, unknown_dial_out
+from gateway.bridges import Bridges
 from gateway.core.attendance import DropReason
-from gateway.core.dial_out import DialOut, DialOutKind, DialOutRequest, DialOutState
+from gateway.core.dial_out import (
+    BridgeName,
+    DialOut,
+    DialOutKind,
+    DialOutRequest,
+    DialOutState,
+)
 from gateway.core.facts import OrganizerId, SourceKind
 from gateway.core.key import DialOutKey
 from gateway.core.reasons import REASON_TEXTS, Reason
-from gateway.dialer import Dialer
 from gateway.ledger import Ledger, RequestOutcome
 
 OrganizerText = Annotated[str, Field(pattern=r"^[A-Za-z0-9._@+-]{1,128}$")]
@@ -26,17 +32,37 @@ NumberText = Annotated[
 ]
 
 
-class DialOutBody(BaseModel):
-    """A telephone to be called into a conference."""
+BridgeText = Annotated[
+    BridgeName,
+    Field(
+        pattern=r"^[a-z][a-z0-9-]{0,30}$",
+        description="The bridge that hosts the conference. Default: where it is in progress.",
+    ),
+]
+MeetingNameText = Annotated[
+    str,
+    # No control or layout characters, but the joiners that some scripts are spelled with.
+    Field(
+        pattern=r"^(?:[^\p{C}\p{Zl}\p{Zp}]|\u200c|\u200d){1,100}$",
+        description="What the callee is told before pressing 1. Default: `conference_id`.",
+    ),
+]
+ChannelText = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z0-9._-]{1,150}$",
+        description="Uniqueid of the asker's own channel in the conference: the telephone stops "
+        "ringing when it leaves.",
+    ),
+]
+
+
+class CallBody(BaseModel):
+    """A telephone, and the conference that it is to be called into."""
 
     model_config = ConfigDict(extra="forbid")
 
     tenant_id: UUID
-    dial_out_id: UUID | None = Field(
-        default=None,
-        description="Chosen by the client, so that a retry is the same dial-out. "
-        "An `Idempotency-Key` header does the same.",
-    )
     kind: Literal["add_participant", "call_me"]
     organizer_id: OrganizerText = Field(description="Who pays: the organizer of the meeting.")
     initiator_id: OrganizerText | None = Field(
@@ -44,6 +70,19 @@ class DialOutBody(BaseModel):
     )
     conference_id: ConferenceText
     number: NumberText
+    bridge: BridgeText | None = None
+    meeting_name: MeetingNameText | None = None
+    asker_channel: ChannelText | None = None
+
+
+class DialOutBody(CallBody):
+    """A telephone to be called into a conference."""
+
+    dial_out_id: UUID | None = Field(
+        default=None,
+        description="Chosen by the client, so that a retry is the same dial-out. "
+        "An `Idempotency-Key` header does the same.",
+    )
 
 
 class FundingAnswer(BaseModel):
@@ -68,6 +107,8 @@ class DialOutAnswer(BaseModel):
     organizer_id: str
     initiator_id: str | None = None
     conference_id: str
+    bridge: str
+    meeting_name: str | None = None
     number_typed: str
     destination: str | None = None
     region: str | None = None
@@ -76,10 +117,14 @@ class DialOutAnswer(BaseModel):
     limit_seconds: int | None = Field(default=None, description="When the call is cut.")
     ring_seconds: int | None = None
     caller_id: str | None = None
+    confirms: bool | None = Field(
+        default=None, description="True if the callee must press 1 before joining."
+    )
     paid_by: list[SourceKind] | None = None
     requested_at: datetime
     released_at: datetime | None = None
     answered_at: datetime | None = None
+    joined_at: datetime | None = None
     ended_at: datetime | None = None
     disposition: str | None = None
     hangup_cause: int | None = Field(default=None, description="Q.850")
@@ -94,7 +139,7 @@ class DialOutAnswer(BaseModel):
     currency: str | None = None
 
 
-def dial_outs(dialer: Dialer, ledger: Ledger) -> APIRouter:
+def dial_outs(bridges: Bridges, ledger: Ledger) -> APIRouter:
     """Return the routes of dial-outs."""
     router = APIRouter(prefix="/v1/dial-outs", tags=["dial-outs"], responses=FAULTS)
 
@@ -105,21 +150,10 @@ def dial_outs(dialer: Dialer, ledger: Ledger) -> APIRouter:
         idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
     ) -> DialOutAnswer:
         """Have a telephone called. The same id again gives the same dial-out and calls nobody."""
-        request = _request(body, idempotency_key)
-        outcome, dial_out = await dialer.place(request)
-        match outcome:
-            case RequestOutcome.EXISTS_WITH_DIFFERENT_TERMS:
-                raise Refused(409, _conflict(request.key))
-            case RequestOutcome.EXISTS:
-                response.status_code = 200
-            case RequestOutcome.RESERVED | RequestOutcome.REFUSED | RequestOutcome.UNKNOWN_TENANT:
-                pass
-        if dial_out is None or dial_out.state is DialOutState.REFUSED:
-            raise Refused(403, _refusal(request.key, dial_out))
-        response.headers["Location"] = (
-            f"/v1/dial-outs/{request.key.dial_out_id}?tenant_id={request.key.tenant_id}"
-        )
-        return _answer(dial_out)
+        dial_out_id = chosen_id(body.tenant_id, body.dial_out_id, idempotency_key)
+        key = DialOutKey(tenant_id=body.tenant_id, dial_out_id=dial_out_id)
+        bridge = on_bridge(await bridges.home(key, body.conference_id, body.bridge))
+        return await placed(bridges, asked(body, key, bridge), response)
 
     @router.get("/{dial_out_id}", response_model_exclude_none=True)
     async def read(dial_out_id: UUID, tenant_id: Annotated[UUID, Query()]) -> DialOutAnswer:
@@ -131,28 +165,50 @@ def dial_outs(dialer: Dialer, ledger: Ledger) -> APIRouter:
     async def cancel(dial_out_id: UUID, tenant_id: Annotated[UUID, Query()]) -> DialOutAnswer:
         """End a dial-out wherever it is: it never rings, stops ringing, or is hung up."""
         key = DialOutKey(tenant_id=tenant_id, dial_out_id=dial_out_id)
-        return _found(key, await dialer.cancel(key))
+        return _found(key, await bridges.cancel(key))
 
     return router
 
 
-def _request(body: DialOutBody, idempotency_key: str | None) -> DialOutRequest:
+async def placed(bridges: Bridges, request: DialOutRequest, response: Response) -> DialOutAnswer:
+    """Have a call placed and return what came of it; raise ``Refused`` if nothing did."""
+    outcome, dial_out = await bridges.place(request)
+    match outcome:
+        case RequestOutcome.EXISTS_WITH_DIFFERENT_TERMS:
+            raise conflict(request.key)
+        case RequestOutcome.EXISTS:
+            response.status_code = 200
+        case RequestOutcome.RESERVED | RequestOutcome.REFUSED | RequestOutcome.UNKNOWN_TENANT:
+            pass
+    if dial_out is None or dial_out.state is DialOutState.REFUSED:
+        raise Refused(403, _refusal(request.key, dial_out))
+    response.headers["Location"] = (
+        f"/v1/dial-outs/{request.key.dial_out_id}?tenant_id={request.key.tenant_id}"
+    )
+    return _answer(dial_out)
+
+
+def asked(body: CallBody, key: DialOutKey, bridge: BridgeName) -> DialOutRequest:
+    """Return what a body asks for, on the bridge that it is for."""
     return DialOutRequest(
-        key=DialOutKey(tenant_id=body.tenant_id, dial_out_id=_dial_out_id(body, idempotency_key)),
+        key=key,
         kind=DialOutKind(body.kind),
         organizer_id=OrganizerId(body.organizer_id),
         initiator_id=body.initiator_id,
         conference_id=body.conference_id,
         number_typed=body.number,
+        bridge=bridge,
+        meeting_name=body.meeting_name,
+        asker_uniqueid=body.asker_channel,
     )
 
 
-def _dial_out_id(body: DialOutBody, idempotency_key: str | None) -> UUID:
+def chosen_id(tenant_id: UUID, dial_out_id: UUID | None, idempotency_key: str | None) -> UUID:
     """Return the client's own id, else the one that its key stands for, else a new one."""
-    if body.dial_out_id is not None:
-        return body.dial_out_id
+    if dial_out_id is not None:
+        return dial_out_id
     if idempotency_key is not None:
-        return uuid5(body.tenant_id, idempotency_key)
+        return uuid5(tenant_id, idempotency_key)
     return uuid4()
 
 
@@ -172,9 +228,11 @@ def _refusal(key: DialOutKey, dial_out: DialOut | None) -> Fault:
     return Fault(reason=reason, message=REASON_TEXTS[reason].message, dial_out_id=key.dial_out_id)
 
 
-def _conflict(key: DialOutKey) -> Fault:
-    return Fault(
+def conflict(key: DialOutKey) -> Refused:
+    """Return the answer to whoever chose an id that another dial-out has."""
+    fault = Fault(
         reason="exists_with_different_terms",
         message="This id was used for another dial-out. Choose a new one.",
         dial_out_id=key.dial_out_id,
     )
+    return Refused(409, fault)

@@ -7,8 +7,9 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from gateway.api.dial_outs import ConferenceText, NumberText, OrganizerText
-from gateway.api.faults import FAULTS, unknown_dial_out
+from gateway.api.dial_outs import BridgeText, ConferenceText, NumberText, OrganizerText
+from gateway.api.faults import FAULTS, on_bridge, unknown_dial_out
+from gateway.bridges import Bridges
 from gateway.core.dial_out import DialOutKind
 from gateway.core.facts import OrganizerId
 from gateway.core.key import DialOutKey
@@ -29,6 +30,7 @@ class QuestionBody(BaseModel):
     kind: Literal["add_participant", "call_me"] = "add_participant"
     conference_id: ConferenceText = "explain"
     number: NumberText
+    bridge: BridgeText | None = None
     at: Instant | None = Field(
         default=None,
         description="The instant whose licences, rates and lists count, ISO 8601; without an "
@@ -36,7 +38,7 @@ class QuestionBody(BaseModel):
     )
 
 
-def explanations(explainer: Explainer) -> APIRouter:
+def explanations(explainer: Explainer, bridges: Bridges) -> APIRouter:
     """Return the routes of explanations."""
     router = APIRouter(prefix="/v1", tags=["explanations"], responses=FAULTS)
 
@@ -50,6 +52,7 @@ def explanations(explainer: Explainer) -> APIRouter:
             kind=DialOutKind(body.kind),
             conference_id=body.conference_id,
             number=body.number,
+            bridge=on_bridge(bridges.locate(body.conference_id, body.bridge)),
         )
         answer = await explainer.rehearsed(request, body.at or datetime.now(UTC))
         return answer.summary()

@@ -12,11 +12,18 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
+from gateway.bridges import Unplaced
+from gateway.core.dial_out import BridgeName
 from gateway.core.key import DialOutKey
 from gateway.dialer import BridgeUnavailable, CallNotPlaced
 from gateway.ledger import LedgerUnavailable
 
 RETRY_AFTER_SECONDS = "2"
+_HEADERS = {
+    401: {"WWW-Authenticate": "Bearer"},
+    429: {"Retry-After": RETRY_AFTER_SECONDS},
+    503: {"Retry-After": RETRY_AFTER_SECONDS},
+}
 SAME_ID = "Nothing is lost; ask again with the same id."
 NEW_ID = "Nobody was called and nothing is charged; ask again with a new id."
 
@@ -33,7 +40,10 @@ FAULTS: dict[int | str, dict[str, object]] = {
     401: {"model": Fault, "description": "The token is absent or wrong."},
     403: {"model": Fault, "description": "The dial-out is refused; `reason` says why."},
     404: {"model": Fault, "description": "There is no such dial-out."},
-    409: {"model": Fault, "description": "The id was used for another dial-out."},
+    409: {
+        "model": Fault,
+        "description": "The id was used for another dial-out, or a bridge must be named.",
+    },
     503: {"model": Fault, "description": "Asterisk or the ledger is away; try again."},
 }
 
@@ -58,6 +68,21 @@ def unknown_dial_out(key: DialOutKey) -> Refused:
     )
 
 
+def on_bridge(where: BridgeName | Unplaced) -> BridgeName:
+    """Return the bridge that a conference is on; ``Refused`` if there is no one answer."""
+    match where:
+        case Unplaced.BRIDGE_UNKNOWN:
+            raise Refused(422, Fault(reason=where, message="There is no bridge of this name."))
+        case Unplaced.ON_SEVERAL_BRIDGES:
+            message = "Several bridges have this conference. Say which one: bridge."
+            raise Refused(409, Fault(reason=where, message=message))
+        case Unplaced.NOT_IN_PROGRESS:
+            message = "This conference is in progress on no bridge. Say which one: bridge."
+            raise Refused(409, Fault(reason=where, message=message))
+        case _:
+            return where
+
+
 def authorization(token: str) -> Callable[..., Awaitable[None]]:
     """Return a dependency that lets nobody pass without the token."""
     bearer = HTTPBearer(auto_error=False)
@@ -78,8 +103,7 @@ def handle_faults(api: FastAPI) -> None:
 
     @api.exception_handler(Refused)
     async def refused(_request: Request, error: Refused) -> JSONResponse:
-        headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else None
-        return _fault(error.status, error.fault, headers)
+        return _fault(error.status, error.fault, _HEADERS.get(error.status))
 
     @api.exception_handler(RequestValidationError)
     async def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:

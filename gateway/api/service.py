@@ -1,42 +1,47 @@
 """The HTTP API as a whole: what it serves, to whom, and how much it listens to."""
 
-from typing import Protocol
+from typing import Literal
 
 from fastapi import APIRouter, Depends, FastAPI
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway import __version__
 from gateway.api.admin import Administration, admin, body_bytes_max
+from gateway.api.call_backs import call_backs
+from gateway.api.cancellations import cancellations
 from gateway.api.dial_outs import dial_outs
+from gateway.api.events import events
 from gateway.api.explanations import explanations
 from gateway.api.faults import Fault, Refused, authorization, handle_faults
 from gateway.api.limits import limits
 from gateway.api.metrics import metric_routes
 from gateway.api.notices import notices
+from gateway.api.participants import participants
+from gateway.api.quotes import quotes
 from gateway.api.reports import report_routes
-from gateway.dialer import Dialer
+from gateway.bridges import Bridges
 from gateway.explainer import Explainer
 from gateway.ledger import Ledger
+from gateway.progress import Progress
 
 BODY_BYTES_MAX = 16_384
 
 
-class Readiness(Protocol):
-    """Whether a call could be placed right now."""
+class Ready(BaseModel):
+    """That a call could be placed, and on which bridges: each is ``ready`` or ``away``."""
 
-    @property
-    def ready(self) -> bool:
-        """True while the bridge and the ledger answer."""
-        ...
+    state: Literal["ready"]
+    bridges: dict[str, Literal["ready", "away"]]
 
 
 def create_api(
     *,
-    dialer: Dialer,
+    bridges: Bridges,
     ledger: Ledger,
+    progress: Progress,
     explainer: Explainer,
-    readiness: Readiness,
     token: str,
     administration: Administration | None = None,
 ) -> FastAPI:
@@ -47,11 +52,19 @@ def create_api(
         description="Calls telephones into conferences, if the organizer is entitled to it.",
     )
     api.add_middleware(BodyLimit)
-    api.include_router(_health(readiness))
+    api.include_router(_health(bridges))
     authorized = [Depends(authorization(token))]
-    api.include_router(dial_outs(dialer, ledger), dependencies=authorized)
-    api.include_router(explanations(explainer), dependencies=authorized)
-    api.include_router(metric_routes(), dependencies=authorized)
+    for router in (
+        dial_outs(bridges, ledger),
+        events(ledger, progress),
+        call_backs(bridges, ledger, progress),
+        cancellations(bridges, ledger),
+        quotes(explainer, bridges),
+        participants(ledger),
+        explanations(explainer, bridges),
+        metric_routes(),
+    ):
+        api.include_router(router, dependencies=authorized)
     if administration is not None:
         for routes in (admin, limits, notices):
             api.include_router(
@@ -66,7 +79,7 @@ def create_api(
     return api
 
 
-def _health(readiness: Readiness) -> APIRouter:
+def _health(bridges: Bridges) -> APIRouter:
     router = APIRouter(tags=["health"])
 
     @router.get("/healthz")
@@ -75,11 +88,11 @@ def _health(readiness: Readiness) -> APIRouter:
         return {"state": "alive"}
 
     @router.get("/readyz", responses={503: {"model": Fault}})
-    async def readyz() -> dict[str, str]:
-        """Answer 200 while a call could be placed: bridge and ledger are there."""
-        if not readiness.ready:
+    async def readyz() -> Ready:
+        """Answer 200 while a call could be placed on any bridge, and say on which."""
+        if not bridges.ready:
             raise Refused(503, Fault(reason="not_ready", message="Asterisk or ledger is away."))
-        return {"state": "ready"}
+        return Ready(state="ready", bridges=bridges.states)
 
     return router
 

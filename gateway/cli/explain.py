@@ -24,13 +24,13 @@ from gateway.cli.terminal import (
     printable,
     read,
 )
-from gateway.core.dial_out import DialOut, DialOutKind
+from gateway.core.dial_out import BridgeName, DialOut, DialOutKind
 from gateway.core.facts import OrganizerId
 from gateway.explainer import Answer, Explainer, question, recorded
 from gateway.inquiry import Inquiry
 from gateway.ledger import Ledger, LedgerUnavailable
 from gateway.provisioning.forms import CONFERENCE_ID, PERSON_ID
-from gateway.settings import read_deciding_settings
+from gateway.settings import PlacingSettings, read_placing_settings
 
 T = TypeVar("T")
 Ask = Callable[[Explainer, Ledger], Awaitable[Answer]]
@@ -60,6 +60,10 @@ def explain(
     conference: Annotated[
         str, typer.Option(help="In which conference, if it has permissions of its own.")
     ] = "explain",
+    bridge: Annotated[
+        str | None,
+        typer.Option(help="On which bridge. Default: the only one, or call.default_bridge."),
+    ] = None,
     tenant: Annotated[
         UUID | None, typer.Option(help="Whose. Not needed where the name or id is only one's.")
     ] = None,
@@ -85,10 +89,14 @@ def explain(
     whose, asker = _person("organizer", organizer), _person("initiator", initiator)
     room = checked("conference", CONFERENCE_ID, conference)
 
+    settings = read(read_placing_settings)
+    on = None if dial_out_id is not None else _bridge(settings, bridge)
+
     async def ask(explainer: Explainer, ledger: Ledger) -> Answer:
         if dial_out_id is not None:
             return recorded(await _dial_out(ledger, dial_out_id, tenant))
         assert whose is not None, "checked above"
+        assert on is not None, "found above"
         request = question(
             tenant or await _tenant_of(ledger, whose),
             organizer_id=OrganizerId(whose),
@@ -96,10 +104,11 @@ def explain(
             kind=DialOutKind.CALL_ME if call_me else DialOutKind.ADD_PARTICIPANT,
             conference_id=room,
             number=what,
+            bridge=on,
         )
         return await explainer.rehearsed(request, when)
 
-    answer = asyncio.run(_with_explainer(ask))
+    answer = asyncio.run(_with_explainer(settings, ask))
     if as_json:
         typer.echo(json.dumps(answer.summary()))
     else:
@@ -119,13 +128,22 @@ def _dial_out_id(text: str) -> UUID | None:
         return None
 
 
-async def _with_explainer(ask: Ask) -> Answer:
-    database, call = read(read_deciding_settings)
+def _bridge(settings: PlacingSettings, named: str | None) -> BridgeName:
+    """Return the bridge that is meant; where that is not clear, say which there are."""
+    meant = settings.default_bridge if named is None else named
+    if meant not in settings.bridges:
+        wrong = "Which bridge?" if named is None else f"There is no bridge {printable(named)}."
+        fail(f"{wrong} --bridge {' or '.join(settings.bridges)}")
+    return BridgeName(meant)
+
+
+async def _with_explainer(settings: PlacingSettings, ask: Ask) -> Answer:
     try:
-        async with db.pool(database) as pool:
-            ledger = Ledger(pool, call_seconds_max=database.call_seconds_max)
-            inquiry = Inquiry(ledger=ledger, toll_free_regions=call.regions_served_toll_free())
-            return await ask(Explainer(ledger=ledger, inquiry=inquiry, terms=call.terms()), ledger)
+        async with db.pool(settings.database) as pool:
+            ledger = Ledger(pool, call_seconds_max=settings.database.call_seconds_max)
+            inquiry = Inquiry(ledger=ledger, trunks=settings.trunks())
+            explainer = Explainer(ledger=ledger, inquiry=inquiry, terms=settings.terms())
+            return await ask(explainer, ledger)
     except LedgerUnavailable as error:
         fail_without_ledger(error, "DIALOUT_DATABASE__DSN")
 

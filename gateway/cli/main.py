@@ -2,8 +2,9 @@
 
 import asyncio
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 import uvloop
@@ -11,6 +12,7 @@ import uvloop
 from gateway import __version__, app, db, logs
 from gateway.ami import AmiLoginRefused
 from gateway.cli.audit import audit_cli
+from gateway.cli.callees import callee_cli
 from gateway.cli.credits import credits_cli
 from gateway.cli.explain import explain
 from gateway.cli.guard import guard_cli
@@ -53,6 +55,7 @@ cli.add_typer(policy_cli, name="policy")
 cli.add_typer(meeting_cli, name="meeting")
 cli.add_typer(limits_cli, name="limits")
 cli.add_typer(block_cli, name="block")
+cli.add_typer(callee_cli, name="callee")
 cli.add_typer(deck_cli, name="deck")
 cli.add_typer(guard_cli, name="guard")
 cli.add_typer(audit_cli, name="audit")
@@ -101,10 +104,18 @@ def show_settings(as_json: JsonOption = False) -> None:
         typer.echo(json.dumps(values, indent=2))
         return
     table = new_table("setting", "value")
-    for section, fields in values.items():
-        for name, value in fields.items():
-            table.add_row(f"{section}.{name}", "" if value is None else str(value))
+    for name, value in _flat(values):
+        table.add_row(name, "" if value is None else str(value))
     console().print(table)
+
+
+def _flat(values: dict[str, Any], *path: str) -> Iterator[tuple[str, Any]]:
+    """Yield each setting under its whole name."""
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, *path, name)
+        else:
+            yield ".".join((*path, name)), value
 
 
 @cli.command()
@@ -118,16 +129,27 @@ def demo(
     lab: Annotated[
         Path, typer.Option(help="Where the private Asterisk is, or will be, built.")
     ] = Path(".lab"),
+    web: Annotated[
+        bool, typer.Option("--web", help="Serve a page to call telephones from, until Ctrl-C.")
+    ] = False,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Of the page. 0: any that is free.")
+    ] = 8090,
 ) -> None:
     """Place real calls on a private Asterisk, SIP carrier and PostgreSQL, and show the books."""
     try:
         from gateway.lab.demo import LabError, run_demo
+        from gateway.lab.web import run_web_demo
     except ModuleNotFoundError as error:
         fail(f"{error.name} is not installed: pip install 'dialout-gateway[lab]'")
     logs.configure("auto", "warning")
     good = False
     faults: list[str] = []
     try:
+        if web:
+            asyncio.run(run_web_demo(lab, port))
+            typer.echo("Everything that was started is stopped.")
+            return
         good = asyncio.run(run_demo(lab))
     except* LabError as missing:
         faults = messages(missing)

@@ -36,13 +36,20 @@ def set_meeting(
     tenant: WhoseOption,
     to_self: Annotated[MeetingPermission, typer.Option(help="Who may use Call Me.")],
     to_third_party: Annotated[MeetingPermission, typer.Option(help="Who may call somebody else.")],
+    organizer: Annotated[
+        str | None, typer.Option(help="Whose meeting it is; without, any organizer's.")
+    ] = None,
     by: ByOption = None,
     because: BecauseOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Give a meeting permissions of its own, or change them."""
     form = filled(
-        MeetingForm, conference_id=conference, to_self=to_self, to_third_party=to_third_party
+        MeetingForm,
+        conference_id=conference,
+        to_self=to_self,
+        to_third_party=to_third_party,
+        organizer_id=organizer,
     )
     put(tenant, form, author(by, because), as_json=as_json)
 
@@ -79,7 +86,8 @@ def list_meetings(
         lambda provisioning, whose: provisioning.meetings(whose, after=start, limit=limit),
         as_json=as_json,
     )
-    show(meetings, ("conference_id", "to_self", "to_third_party"), as_json=as_json)
+    columns = ("conference_id", "to_self", "to_third_party", "organizer_id")
+    show(meetings, columns, as_json=as_json)
     tell_of_more(meetings, limit, lambda each: each.conference_id)
 
 
@@ -91,5 +99,5 @@ def import_meetings(
     because: BecauseOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Load meetings. Columns: conference_id, to_self, to_third_party."""
+    """Load meetings. Columns: conference_id, to_self, to_third_party, and organizer_id."""
     load(tenant, file, MeetingForm, author(by, because), as_json=as_json)

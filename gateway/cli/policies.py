@@ -26,6 +26,7 @@ from gateway.cli.terminal import JsonOption, console, fail, new_table, printable
 from gateway.core.choices import (
     ChoiceFaults,
     Choices,
+    Confirmation,
     Exhaustion,
     MeetingPermission,
     Opening,
@@ -100,6 +101,9 @@ def set_policy(
     meeting_to_third_party: Annotated[
         MeetingPermission | None, typer.Option(help="Who in a meeting may call somebody else.")
     ] = None,
+    confirmation: Annotated[
+        Confirmation | None, typer.Option(help="Who presses a key before joining a meeting.")
+    ] = None,
     on_exhaustion: Annotated[
         Exhaustion | None, typer.Option(help="What becomes of a call whose funds end.")
     ] = None,
@@ -122,6 +126,7 @@ def set_policy(
         "high_risk_prefixes": high_risk_prefixes,
         "meeting_to_self": meeting_to_self,
         "meeting_to_third_party": meeting_to_third_party,
+        "confirmation": confirmation,
         "on_exhaustion": on_exhaustion,
         "availability_version": availability_version,
     }

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, assert_never
 
 import typer
 from rich.table import Table
@@ -32,8 +32,8 @@ from gateway.core.e164 import METADATA_VERSION
 from gateway.inquiry import Inquiry
 from gateway.ledger import Ledger, LedgerUnavailable, TenantName, TriedDeck
 from gateway.provisioning.forms import DECK_NAME
-from gateway.replay import Candidate, Replay, Replayed
-from gateway.settings import CallSettings, DatabaseSettings, read_deciding_settings
+from gateway.replay import Candidate, Replay, Replayed, Unread
+from gateway.settings import PlacingSettings, read_placing_settings
 
 CALL_SECONDS_MAX = 60.0
 """A page of records may be far away on the disk, and nobody waits on a telephone."""
@@ -41,9 +41,16 @@ CALL_SECONDS_MAX = 60.0
 CHANGES_SHOWN = 20
 
 NOT_REPLAYED = frozenset(
-    {"addon_fair_use_minutes", "availability_version", "on_exhaustion", "pool_basis"}
+    {
+        "addon_fair_use_minutes",
+        "availability_version",
+        "confirmation",
+        "on_exhaustion",
+        "pool_basis",
+    }
 )
-"""Choices that no rule looks at: they change what the ledger funds, or provisioning."""
+"""Choices that no rule looks at: they change what the ledger funds, how a call goes on, or
+provisioning."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -52,7 +59,7 @@ class Tally:
 
     tenant: TenantName
     requests: int = 0
-    unreadable: int = 0
+    unread: Counter[Unread] = field(default_factory=Counter)
     newly_refused: Counter[str] = field(default_factory=Counter)
     newly_allowed: Counter[str] = field(default_factory=Counter)
     recorded_micros: int = 0
@@ -62,7 +69,8 @@ class Tally:
     def add(self, replayed: Replayed) -> None:
         """Count one request."""
         self.requests += 1
-        self.unreadable += not replayed.is_readable
+        if replayed.unread is not None:
+            self.unread[replayed.unread] += 1
         if replayed.before is None and replayed.after is not None:
             self.newly_refused[replayed.after] += 1
         if replayed.before is not None and replayed.after is None:
@@ -78,7 +86,7 @@ class Tally:
             "name": self.tenant.name,
             "currency": self.tenant.currency,
             "requests": self.requests,
-            "unreadable": self.unreadable,
+            "unread": dict(self.unread),
             "newly_refused": dict(self.newly_refused),
             "newly_allowed": dict(self.newly_allowed),
             "recorded_micros": self.recorded_micros,
@@ -115,10 +123,10 @@ def replay(
     unseen = sorted(NOT_REPLAYED.intersection(choices))
     deck_name = None if deck is None else checked("deck", DECK_NAME, deck)
     start, end = instant("--since", since), instant("--until", until)
-    database, call = read(read_deciding_settings)
+    settings = read(read_placing_settings)
     try:
         tallies, changes = asyncio.run(
-            _Run(database, call, choices, deck_name, as_json).tenants(tenant, start, end)
+            _Run(settings, choices, deck_name, as_json).tenants(tenant, start, end)
         )
     except LedgerUnavailable as error:
         fail_without_ledger(error, "DIALOUT_DATABASE__DSN")
@@ -153,14 +161,13 @@ class _Run:
 
     def __init__(
         self,
-        database: DatabaseSettings,
-        call: CallSettings,
+        settings: PlacingSettings,
         choices: dict[str, Any],
         deck: str | None,
         as_json: bool,
     ) -> None:
-        self._database = database.model_copy(update={"call_seconds_max": CALL_SECONDS_MAX})
-        self._call = call
+        self._database = settings.database.model_copy(update={"call_seconds_max": CALL_SECONDS_MAX})
+        self._trunks = settings.trunks()
         self._choices = choices
         self._deck = deck
         self._as_json = as_json
@@ -180,9 +187,7 @@ class _Run:
             deck, tenants = await self._priced(ledger, tenants)
             run = Replay(
                 ledger=ledger,
-                inquiry=Inquiry(
-                    ledger=ledger, toll_free_regions=self._call.regions_served_toll_free()
-                ),
+                inquiry=Inquiry(ledger=ledger, trunks=self._trunks),
                 candidate=Candidate(deck=deck, choices=self._choices),
             )
             with self._bar:
@@ -235,8 +240,7 @@ def _table(tallies: list[Tally]) -> Table:
     for tally in tallies:
         table.add_row(
             printable(tally.tenant.name),
-            str(tally.requests)
-            + (f" ({tally.unreadable} of an older format)" if tally.unreadable else ""),
+            "\n".join([str(tally.requests), *map(_unread, tally.unread.items())]),
             _reasons(tally.newly_refused),
             _reasons(tally.newly_allowed),
             _money(tally.recorded_micros, tally.tenant.currency),
@@ -258,6 +262,18 @@ def _changes(changes: list[Replayed]) -> Table:
             _money(change.moved_micros, change.currency or ""),
         )
     return table
+
+
+def _unread(counted: tuple[Unread, int]) -> str:
+    match counted:
+        case Unread.OTHER_FORMAT, count:
+            return f"{count} of an older format"
+        case Unread.UNKNOWN_BRIDGE, count:
+            return f"{count} of a bridge that is not in the settings"
+        case Unread.CALLED_IN, count:
+            return f"{count} of telephones that called in"
+        case never:
+            assert_never(never)
 
 
 def _reasons(counted: Counter[str]) -> str:

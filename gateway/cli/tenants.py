@@ -23,7 +23,21 @@ from gateway.ledger import Provisioning, Tenant, TenantUpdateOutcome
 from gateway.provisioning.forms import TenantForm
 from gateway.provisioning.revisions import TenantRevision, revise_tenant
 
-COLUMNS = ("tenant_id", "name", "suspended", "time_zone", "anchor_day", "currency", "rate_deck")
+COLUMNS = (
+    "tenant_id",
+    "name",
+    "suspended",
+    "time_zone",
+    "anchor_day",
+    "currency",
+    "rate_deck",
+    "inbound_deck",
+)
+
+InboundDeckOption = Annotated[
+    str | None,
+    typer.Option(help="The rate deck that prices those who call its service numbers, by name."),
+]
 
 NameArgument = Annotated[str, typer.Argument(metavar="TENANT", help="Its id, or its unique name.")]
 
@@ -42,6 +56,7 @@ def create_tenant(
     deck: Annotated[
         str | None, typer.Option(help="The rate deck that prices its calls, by name.")
     ] = None,
+    inbound_deck: InboundDeckOption = None,
     anchor_day: Annotated[
         int,
         typer.Option(help="On which day its months begin, 1 to 31. Never changes.", min=1, max=31),
@@ -62,6 +77,7 @@ def create_tenant(
         anchor_day=anchor_day,
         currency=currency,
         rate_deck=deck,
+        inbound_deck=inbound_deck,
     )
     who, new_id, now = author(by, because), tenant_id or uuid4(), datetime.now(UTC)
 
@@ -82,14 +98,15 @@ def change_tenant(
     deck: Annotated[
         str | None, typer.Option(help="The rate deck that prices calls from now on, by name.")
     ] = None,
+    inbound_deck: InboundDeckOption = None,
     by: ByOption = None,
     because: BecauseOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Change a tenant. What is not named stays; calls that are reserved keep their terms."""
-    if suspend is None and deck is None:
-        fail("What is to change? Say --suspend, --resume or --deck NAME.")
-    revision = filled(TenantRevision, suspended=suspend, rate_deck=deck)
+    if suspend is None and deck is None and inbound_deck is None:
+        fail("What is to change? Say --suspend, --resume, --deck NAME or --inbound-deck NAME.")
+    revision = filled(TenantRevision, suspended=suspend, rate_deck=deck, inbound_deck=inbound_deck)
     who = author(by, because)
 
     async def change(provisioning: Provisioning) -> TenantUpdateOutcome:

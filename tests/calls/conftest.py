@@ -20,6 +20,7 @@ OPTIONS = {
     "DIALOUT_CALL__RING_SECONDS": "5",
     "DIALOUT_CALL__TALK_SECONDS_MAX": "60",
     "DIALOUT_CALL__TALK_SECONDS_MIN": "1",
+    "DIALOUT_COOL_DOWN__ATTEMPTS": "0",
 }
 
 
@@ -50,6 +51,18 @@ async def service(parts: Stack, tmp_path_factory: pytest.TempPathFactory) -> Asy
     output = tmp_path_factory.mktemp("service") / "gateway.log"
     async with Service(
         parts.asterisk, database=parts.gateway, output=output, options=OPTIONS
+    ) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def second(parts: Stack, tmp_path: Path) -> AsyncIterator[Service]:
+    """Another gateway beside the same Asterisk and the same ledger, for one test."""
+    async with Service(
+        parts.asterisk,
+        database=parts.gateway,
+        output=tmp_path / "second.log",
+        options=OPTIONS,
     ) as running:
         yield running
 

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 import httpx
 
-from gateway.core.dial_out import DialOutKind, DialOutRequest, Terms
+from gateway.core.dial_out import MAIN_BRIDGE, BridgeName, DialOutKind, DialOutRequest, Terms
 from gateway.core.e164 import E164, Destination, NumberKind, Region
 from gateway.core.facts import DialOutPermission, OrganizerId, Sku, SourceKind
 from gateway.core.key import DialOutKey
@@ -135,17 +135,19 @@ class Meeting:
         async with self.provisioning.change(actor="test") as change:
             await change.credits_add(self.tenant_id, uuid4(), Micros(micros), datetime.now(UTC))
 
-    async def set_aside_of_pool(self, seconds: int) -> None:
+    async def set_aside_of_pool(self, seconds: int, bridge: BridgeName = MAIN_BRIDGE) -> DialOutKey:
         """Reserve some of the pool for a call that is never placed."""
         now = datetime.now(UTC)
+        key = DialOutKey(tenant_id=self.tenant_id, dial_out_id=uuid4())
         outcome, _ = await self.ledger.reserve(
             DialOutRequest(
-                key=DialOutKey(tenant_id=self.tenant_id, dial_out_id=uuid4()),
+                key=key,
                 kind=DialOutKind.CALL_ME,
                 organizer_id=ORGANIZER,
                 initiator_id=None,
                 conference_id="elsewhere",
                 number_typed="020 7946 0000",
+                bridge=bridge,
             ),
             Destination(
                 e164=E164("+442079460000"), region=Region("GB"), kind=NumberKind.FIXED_LINE
@@ -164,6 +166,7 @@ class Meeting:
             now + timedelta(hours=1),
         )
         assert outcome is RequestOutcome.RESERVED
+        return key
 
     async def post(self, number: str, **fields: Any) -> httpx.Response:
         """Ask for a telephone to be called."""

@@ -18,11 +18,11 @@ from gateway import db
 from gateway.core.attendance import DropReason
 from gateway.lab.service import Service
 from gateway.lab.stack import Stack, stack
+from gateway.lab.telephone import ear_on
 from gateway.ledger import Ledger, Provisioning, Saving
 from tests.calls.conftest import APPLICATION, APPLICATION_SECRET, LAB, OPTIONS
 from tests.calls.meeting import ORGANIZER, Answer, Meeting, london, nairobi
 from tests.gate.ami_socket import AmiSocket
-from tests.gate.ear import ear_on
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
 
@@ -345,6 +345,11 @@ class Tampering:
         for closing in (writer, to_asterisk):
             closing.close()
 
+    def cut(self) -> None:
+        """Break off the connections that there are."""
+        for each in self._relays:
+            each.cancel()
+
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65_536):
             writer.write(data)
@@ -383,7 +388,9 @@ async def test_a_list_that_is_not_complete_drops_nobody(
     parts = stack_with_doors
     async with (
         tampering(parts.asterisk.ami_port) as way,
-        bridge_of(parts, tmp_path / "gateway.log", DIALOUT_AMI__PORT=str(way.port)) as bridge,
+        bridge_of(
+            parts, tmp_path / "gateway.log", DIALOUT_BRIDGES__MAIN__PORT=str(way.port)
+        ) as bridge,
     ):
         talks = await bridge.call(room)
         way.damage = damage

@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 
+from gateway.core.choices import MeetingPermission
 from gateway.core.facts import Sku
 from gateway.lab.stack import Stack
 from tests.calls.conftest import APPLICATION, APPLICATION_SECRET
@@ -124,6 +125,47 @@ async def test_an_unfunded_intercept_is_refused(
 
     assert hangup["Cause"] == "21"
     assert meeting.invites(number) == 0
+
+
+async def test_an_organizer_of_another_tenant_pays_for_nobody(
+    meeting: Meeting, parts: Stack
+) -> None:
+    """Names are a tenant's own: there is such a person, and not here."""
+    number = london("22")
+    await (await meeting.another()).add_organizer("walter")
+
+    async with old_dialer(parts) as application:
+        hangup = await originate(
+            application, number, tenant=str(meeting.tenant_id), organizer="walter"
+        )
+
+    assert hangup["Cause"] == "21"
+    assert meeting.invites(number) == 0
+
+
+async def test_a_registered_meeting_is_paid_for_by_its_own_organizer(
+    meeting: Meeting, parts: Stack
+) -> None:
+    """Another of the same tenant, licensed and allowed to call, is refused in it; he is not."""
+    his, hers = london("22"), london("21")
+    await meeting.add_organizer("walter")
+    await meeting.license("walter", Sku.AUDIO_CONFERENCING)
+    async with meeting.provisioning.change(actor="test") as change:
+        await change.meeting_put(
+            meeting.tenant_id,
+            "registered",
+            to_self=MeetingPermission.EVERYONE,
+            to_third_party=MeetingPermission.EVERYONE,
+            organizer_id=ORGANIZER,
+        )
+    variables = {"tenant": str(meeting.tenant_id), "conference": "registered"}
+
+    async with old_dialer(parts) as application:
+        hangup = await originate(application, his, organizer="walter", **variables)
+        await originate(application, hers, organizer=ORGANIZER, **variables)
+
+    assert hangup["Cause"] == "21"
+    assert (meeting.invites(his), meeting.invites(hers)) == (0, 1)
 
 
 async def test_a_global_speaks_for_nobody(meeting: Meeting, parts: Stack) -> None:

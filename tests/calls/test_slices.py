@@ -18,12 +18,12 @@ from gateway.core.key import DialOutKey
 from gateway.core.verdict import CAP_GRACE_SECONDS
 from gateway.lab.service import Service
 from gateway.lab.stack import Stack, stack
+from gateway.lab.telephone import ear_on
 from gateway.ledger import ExtendOutcome, Ledger, Provisioning
 from tests.calls.conftest import APPLICATION, APPLICATION_SECRET, LAB, OPTIONS
 from tests.calls.meeting import Answer, Meeting, london
 from tests.calls.test_recovery import until_ready
 from tests.gate.ami_socket import AmiSocket
-from tests.gate.ear import ear_on
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

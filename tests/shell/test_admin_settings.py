@@ -8,10 +8,10 @@ import pytest
 from gateway.settings import Settings, SettingsError, read_admin_settings, read_settings
 
 GATEWAY = {
-    "DIALOUT_AMI__SECRET": "ami-secret",
+    "DIALOUT_BRIDGES__MAIN__SECRET": "ami-secret",
     "DIALOUT_DATABASE__DSN": "postgresql://dialout@localhost/dialout",
     "DIALOUT_API__TOKEN": "a-token-of-enough-characters",
-    "DIALOUT_CALL__CALLER_ID": "+442079460999",
+    "DIALOUT_BRIDGES__MAIN__CALLER_ID": "+442079460999",
 }
 DSN = {"DIALOUT_ADMIN__DSN": "postgresql://provisioner@localhost/dialout"}
 TOKEN = {"DIALOUT_ADMIN__TOKEN": "another-token-of-enough-characters"}

@@ -4,16 +4,21 @@ import os
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from gateway.cli.main import cli
 from gateway.core.attendance import Patience
+from gateway.core.dial_out import MAIN_BRIDGE, BridgeName
+from gateway.core.e164 import Region
 from gateway.core.rating import Seconds
-from gateway.settings import Settings, SettingsError, read_settings
+from gateway.core.trunk import Trunk
+from gateway.settings import Settings, SettingsError, read_placing_settings, read_settings
 
 VALID = {
-    "DIALOUT_AMI__SECRET": "ami-secret",
+    "DIALOUT_BRIDGES__MAIN__SECRET": "ami-secret",
     "DIALOUT_DATABASE__DSN": "postgresql://dialout@localhost/dialout",
     "DIALOUT_API__TOKEN": "a-token-of-enough-characters",
-    "DIALOUT_CALL__CALLER_ID": "+442079460999",
+    "DIALOUT_BRIDGES__MAIN__CALLER_ID": "+442079460999",
 }
 
 
@@ -35,8 +40,8 @@ def test_four_values_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever starts needs to say only what cannot be guessed."""
     settings = read(monkeypatch, **VALID)
 
-    assert settings.ami.port == 5038
-    assert settings.ami.secret_text() == "ami-secret"
+    assert settings.bridges["main"].port == 5038
+    assert settings.bridges["main"].secret_text() == "ami-secret"
     assert settings.call.ring_seconds == 45
 
 
@@ -45,26 +50,26 @@ def test_every_fault_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SettingsError) as caught:
         read(
             monkeypatch,
-            DIALOUT_AMI__PORT="99999",
+            DIALOUT_BRIDGES__MAIN__PORT="99999",
             DIALOUT_API__TOKEN="short",
-            DIALOUT_CALL__CALLER_ID="not a number",
+            DIALOUT_BRIDGES__MAIN__CALLER_ID="not a number",
             DIALOUT_CALL__RING_SECOND="5",
             DIALOUT_AMY__PORT="5038",
-            DIALOUT_AMI_HOST="bridge",
-            DIALOUT_AMI__SECRET_FILE="/nowhere",
+            DIALOUT_BRIDGES_MAIN="bridge",
+            DIALOUT_BRIDGES__MAIN__SECRET_FILE="/nowhere",
             DIALOUT_DATABASE__DSN="host=localhost",
         )
 
     text = str(caught.value)
     for name in (
-        "DIALOUT_AMI__PORT",
+        "DIALOUT_BRIDGES__MAIN__PORT",
         "DIALOUT_DATABASE__DSN",
         "token is shorter than 24",
-        "DIALOUT_CALL__CALLER_ID",
+        "DIALOUT_BRIDGES__MAIN__CALLER_ID",
         "DIALOUT_CALL__RING_SECOND",
         "DIALOUT_AMY__PORT",
-        "DIALOUT_AMI_HOST",
-        "DIALOUT_AMI__SECRET_FILE",
+        "DIALOUT_BRIDGES_MAIN",
+        "DIALOUT_BRIDGES__MAIN__SECRET_FILE",
     ):
         assert name in text
 
@@ -76,7 +81,7 @@ def test_a_list_that_is_none_is_a_fault_among_the_others(monkeypatch: pytest.Mon
             monkeypatch,
             **VALID,
             DIALOUT_CALL__WARNING_SECONDS="60,10",
-            DIALOUT_CALL__TOLL_FREE_REGIONS="US",
+            DIALOUT_BRIDGES__MAIN__TOLL_FREE_REGIONS="US",
             DIALOUT_CALL__RING_SECONDS="1",
             DIALOUT_GUARD="x",
         )
@@ -86,7 +91,7 @@ def test_a_list_that_is_none_is_a_fault_among_the_others(monkeypatch: pytest.Mon
     assert text.count("must be a list in brackets, like [60, 10]") == 2
     for name in (
         "(DIALOUT_CALL__WARNING_SECONDS)",
-        "(DIALOUT_CALL__TOLL_FREE_REGIONS)",
+        "(DIALOUT_BRIDGES__MAIN__TOLL_FREE_REGIONS)",
         "(DIALOUT_CALL__RING_SECONDS)",
         "(DIALOUT_GUARD)",
     ):
@@ -98,7 +103,131 @@ def test_an_absent_section_says_what_it_lacks(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(SettingsError) as caught:
         read(monkeypatch)
 
-    for part in ("secret or secret_file", "DIALOUT_DATABASE__DSN", "token or token_file"):
+    for part in ("[bridges.main]", "DIALOUT_DATABASE__DSN", "token or token_file"):
+        assert part in str(caught.value)
+
+
+def test_a_bridge_without_a_secret_is_a_fault_where_calls_are_placed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever only explains needs none: what a bridge's trunk reaches is enough."""
+    variables = {name: value for name, value in VALID.items() if "SECRET" not in name}
+
+    with pytest.raises(SettingsError, match=r"main.*secret or secret_file must be set"):
+        read(monkeypatch, **variables)
+    assert list(read_placing_settings().trunks()) == [MAIN_BRIDGE]
+
+
+def bridge_file(directory: Path, *bridges: str, call: str = "") -> str:
+    """Write a file with these bridges and return its path; the number of each says which it is."""
+    file = directory / "dialout.toml"
+    file.write_text(
+        "".join(
+            f'[bridges.{name}]\nsecret = "s"\ncaller_id = "+4420794600{number:02d}"\n'
+            for number, name in enumerate(bridges)
+        )
+        + call
+    )
+    return str(file)
+
+
+OTHERS = {name: value for name, value in VALID.items() if "BRIDGES" not in name}
+
+
+def test_each_bridge_has_its_own_terms_and_trunk(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The number that a telephone shows, and the countries, are the trunk's; the bounds are not."""
+    file = bridge_file(tmp_path, "paris", "new-york")
+
+    settings = read(
+        monkeypatch,
+        **OTHERS,
+        DIALOUT_CONFIG=file,
+        DIALOUT_BRIDGES__PARIS__REGIONS='["FR", "DE"]',
+        DIALOUT_BRIDGES__PARIS__TOLL_FREE_REGIONS='["FR"]',
+        DIALOUT_CALL__RING_SECONDS="20",
+    )
+
+    paris, new_york = BridgeName("paris"), BridgeName("new-york")
+    terms = settings.terms()
+    assert [terms[name].caller_id for name in (paris, new_york)] == [
+        "+442079460000",
+        "+442079460001",
+    ]
+    assert {each.ring_seconds for each in terms.values()} == {20}
+    assert settings.trunks() == {
+        paris: Trunk(
+            regions=frozenset({Region("FR"), Region("DE")}),
+            toll_free_regions=frozenset({Region("FR")}),
+        ),
+        new_york: Trunk(regions=None, toll_free_regions=frozenset()),
+    }
+
+
+@pytest.mark.parametrize(
+    ("bridges", "call", "default"),
+    [
+        (("paris",), "", "paris"),
+        (("paris", "new-york"), "", None),
+        (("paris", "new-york"), '[call]\ndefault_bridge = "new-york"\n', "new-york"),
+    ],
+)
+def test_new_conferences_are_on_the_only_bridge_or_on_the_one_that_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    bridges: tuple[str, ...],
+    call: str,
+    default: str | None,
+) -> None:
+    """Of two, none is taken because it comes first: the callee would sit there alone."""
+    file = bridge_file(tmp_path, *bridges, call=call)
+
+    assert read(monkeypatch, **OTHERS, DIALOUT_CONFIG=file).default_bridge == default
+
+
+@pytest.mark.parametrize(
+    ("bridges", "call", "said"),
+    [
+        (("paris",), '[call]\ndefault_bridge = "london"\n', "names none of the bridges"),
+        (("Paris",), "", r"bridges\.Paris .*pattern"),
+        (('"a b"',), "", r"bridges\.a b .*pattern"),
+        (("paris",), "[bridges.paris.trunk]\n", r"bridges\.paris\.trunk .*not permitted"),
+        (("paris",), '[bridges.bonn]\nsecret = "s"\n', r"bridges\.bonn\.caller_id"),
+        (("paris",), '[bridges.bonn]\ncaller_id = "1"\n', r"BRIDGES__BONN__CALLER_ID\): .*pattern"),
+        (("paris",), "[bridges.bonn]\nregions = []\n", r"bridges\.bonn\.regions"),
+        (("paris",), '[bridges.bonn]\nregions = ["de"]\n', r"bridges\.bonn\.regions"),
+    ],
+)
+def test_a_bridge_that_cannot_be_is_a_fault(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, bridges: tuple[str, ...], call: str, said: str
+) -> None:
+    """Found at the start, by the bridge's name. No region at all is no trunk."""
+    file = bridge_file(tmp_path, *bridges, call=call)
+
+    with pytest.raises(SettingsError, match=said):
+        read(monkeypatch, **OTHERS, DIALOUT_CONFIG=file)
+
+
+def test_settings_of_the_one_bridge_of_earlier_versions_say_where_they_are_now(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Whoever upgrades reads what to write instead, whether it was in the file or not."""
+    file = bridge_file(
+        tmp_path,
+        "main",
+        call='[ami]\nport = 5038\n[call]\ncaller_id = "+1"\ntoll_free_regions = ["GB"]\n',
+    )
+
+    with pytest.raises(SettingsError) as caught:
+        read(monkeypatch, **OTHERS, DIALOUT_CONFIG=file, DIALOUT_AMI__SECRET_FILE="/run/ami")
+
+    for part in (
+        "ami (DIALOUT_AMI): is the bridge main now",
+        "DIALOUT_AMI__SECRET_FILE: is DIALOUT_BRIDGES__MAIN__SECRET_FILE now",
+        "call.caller_id (DIALOUT_CALL__CALLER_ID): is of a bridge now: bridges.main.caller_id",
+        "is of a bridge now: bridges.main.toll_free_regions",
+    ):
         assert part in str(caught.value)
 
 
@@ -108,9 +237,9 @@ def test_secrets_come_from_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     file.write_text("from-a-file\n")
     variables = {name: value for name, value in VALID.items() if "SECRET" not in name}
 
-    settings = read(monkeypatch, DIALOUT_AMI__SECRET_FILE=str(file), **variables)
+    settings = read(monkeypatch, DIALOUT_BRIDGES__MAIN__SECRET_FILE=str(file), **variables)
 
-    assert settings.ami.secret_text() == "from-a-file"
+    assert settings.bridges["main"].secret_text() == "from-a-file"
 
 
 def test_a_secret_file_that_cannot_be_read_is_a_fault(
@@ -120,7 +249,7 @@ def test_a_secret_file_that_cannot_be_read_is_a_fault(
     variables = {name: value for name, value in VALID.items() if "SECRET" not in name}
 
     with pytest.raises(SettingsError, match="cannot be read"):
-        read(monkeypatch, DIALOUT_AMI__SECRET_FILE=str(tmp_path / "absent"), **variables)
+        read(monkeypatch, DIALOUT_BRIDGES__MAIN__SECRET_FILE=str(tmp_path / "absent"), **variables)
 
 
 def test_two_sources_for_one_secret_are_a_fault(
@@ -131,7 +260,7 @@ def test_two_sources_for_one_secret_are_a_fault(
     file.write_text("one")
 
     with pytest.raises(SettingsError, match="both set"):
-        read(monkeypatch, DIALOUT_AMI__SECRET_FILE=str(file), **VALID)
+        read(monkeypatch, DIALOUT_BRIDGES__MAIN__SECRET_FILE=str(file), **VALID)
 
 
 def test_the_environment_wins_over_the_file(
@@ -218,3 +347,18 @@ def test_secrets_are_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SettingsError) as caught:
         read(monkeypatch, DIALOUT_API__TOKEN="secret-but-short")
     assert "secret-but-short" not in str(caught.value)
+
+
+def test_the_command_names_each_setting_in_full(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As it is written in the file, so that it can be looked up; of each bridge apart."""
+    for name, value in OTHERS.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("DIALOUT_CONFIG", bridge_file(tmp_path, "paris", "new-york"))
+    monkeypatch.setenv("COLUMNS", "120")
+
+    shown = CliRunner().invoke(cli, ["settings"]).stdout
+
+    for name in ("bridges.paris.port", "bridges.new-york.caller_id", "call.ring_seconds"):
+        assert name in shown

@@ -1,0 +1,413 @@
+"""Telephones that call in: lets them in, and has those that are charged for paid and settled.
+
+A leg waits in the dialplan and looks for the gateway's answer, so an answer that comes too
+late, or twice, does nothing. What it is charged for begins when it is let in and ends with its
+channel; Asterisk keeps its limit, and a record of its end, as of any call.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, Final
+from uuid import UUID, uuid5
+
+import structlog
+
+from gateway.admission import Admission
+from gateway.ami import (
+    AmiClient,
+    AmiError,
+    AmiRefused,
+    DialInAdmitted,
+    DialInReached,
+    Event,
+    Hangup,
+)
+from gateway.core.call import Ending
+from gateway.core.causes import Disposition
+from gateway.core.dial_in import Free
+from gateway.core.dial_out import BridgeName, DialOut, DialOutKind, DialOutRequest
+from gateway.core.facts import OrganizerId
+from gateway.core.key import DialOutKey
+from gateway.core.rating import Seconds
+from gateway.core.reasons import Reason
+from gateway.core.record import FAMILY, CallRecord
+from gateway.core.verdict import CAP_GRACE_SECONDS
+from gateway.ledger import LedgerUnavailable, RequestOutcome
+from gateway.settlement import Settlement, names, to_ms
+from gateway.slices import PaidCall, Slices
+
+log = structlog.get_logger()
+
+OUTCOME: Final = "DIALOUT_OUTCOME"
+"""The variable that a waiting leg looks at."""
+
+ADMITTED: Final = "DIALOUT_ADMITTED_MS"
+"""The variable of a leg that was let in, and when: epoch milliseconds of Asterisk's clock."""
+
+ANSWER_SECONDS_MAX: Final = 2.5
+"""After how long a leg is not answered any more: it waits three seconds, and then goes on."""
+
+UNADMITTED_SECONDS: Final = 10
+"""After how long a leg that was to be let in, and was not, never will be."""
+
+HANGUP_RETRY_SECONDS: Final = 5.0
+UNADMITTED: Final = "unadmitted"
+CAUSE_NORMAL_CLEARING: Final = 16
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Leg:
+    """A telephone that has called in. Instants without a unit are on the event loop's clock.
+
+    ``dial_out`` is its row, None until it is decided that it is charged for. ``is_witnessed``
+    says that nothing since its arrival can have been missed. From ``cap_at`` on it is hung up.
+    """
+
+    uniqueid: str
+    born_at: float
+    is_witnessed: bool
+    dial_out: DialOut | None = None
+    admitted_at_ms: int | None = None
+    is_gone: bool = False
+    cap_at: float = float("inf")
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class DialIns:
+    """The legs of one bridge. ``in_doubt`` is set when one has ended and nothing proves how."""
+
+    def __init__(
+        self,
+        *,
+        bridge: BridgeName,
+        ami: AmiClient,
+        admission: Admission,
+        settlement: Settlement,
+        slices: Slices,
+        in_doubt: asyncio.Event,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._bridge = bridge
+        self._ami = ami
+        self._admission = admission
+        self._settlement = settlement
+        self._slices = slices
+        self._in_doubt = in_doubt
+        self._now = now
+        self._legs: dict[str, Leg] = {}
+        self._steps: set[asyncio.Task[None]] = set()
+
+    # What Asterisk reports.
+
+    def handle(self, event: Event) -> None:
+        """Apply one event. Events must come in the order of the wire; never waits."""
+        match event:
+            case DialInReached():
+                self._reached(event)
+            case DialInAdmitted():
+                self._admitted(event)
+            case Hangup():
+                self._hung_up(event)
+            case _:
+                pass
+
+    def link_lost(self) -> None:
+        """From now on events may be missed: no leg in hand is fully witnessed any more."""
+        for leg in self._legs.values():
+            leg.is_witnessed = False
+
+    # What the reconciliation has found.
+
+    def follows(self, uniqueid: str) -> bool:
+        """Return whether this gateway has the leg in hand and has seen all of it."""
+        leg = self._legs.get(uniqueid)
+        return leg is not None and leg.is_witnessed
+
+    def live_keys(self) -> Iterator[DialOutKey]:
+        """Yield the keys of the legs that are charged for."""
+        rows = (leg.dial_out for leg in self._legs.values())
+        return (row.request.key for row in rows if row is not None)
+
+    async def attach(self, dial_out: DialOut, *, warns: bool) -> None:
+        """Follow a leg that was found alive: its channel exists, its past was not seen.
+
+        ``warns`` says that the channels are there that warn its caller. Raises ``AmiError`` and
+        ``LedgerUnavailable``.
+        """
+        uniqueid = dial_out.channel_uniqueid
+        leg = self._legs.get(uniqueid)
+        if leg is None:
+            leg = self._track(uniqueid, is_witnessed=False)
+            self._grant(leg, dial_out)
+        if leg.dial_out is None or leg.is_witnessed or leg.is_gone:
+            return
+        admitted_at_ms = leg.admitted_at_ms or await self._admitted_at_ms(dial_out)
+        if admitted_at_ms is not None:
+            self._pay(leg, dial_out, admitted_at_ms, is_known=False, warns=warns)
+        elif dial_out.requested_at < self._now() - timedelta(seconds=UNADMITTED_SECONDS):
+            await self._give_back(leg, dial_out)
+
+    async def end(self, key: DialOutKey, uniqueid: str, ending: Ending) -> None:
+        """Settle a leg that is proved to be over, and follow it no longer."""
+        await self._settlement.end(key, ending)
+        self._forget(uniqueid)
+
+    # What the reaper does.
+
+    async def hang_up_overdue(self) -> None:
+        """Hang up what has outlived the limit that Asterisk was given."""
+        time = _time()
+        for leg in list(self._legs.values()):
+            if leg.cap_at > time or leg.dial_out is None:
+                continue
+            log.error("call.overdue", **names(leg.dial_out.request.key))
+            leg.cap_at = time + HANGUP_RETRY_SECONDS
+            try:
+                await self._ami.hangup(leg.uniqueid, cause=CAUSE_NORMAL_CLEARING)
+            except AmiRefused:
+                self._doubt(leg, leg.dial_out.request.key)
+            except AmiError as error:
+                log.warning("call.hangup_failed", error=str(error), channel=leg.uniqueid)
+
+    async def drain(self, seconds: float) -> None:
+        """Let the steps in hand finish; after ``seconds`` they are given up, and lose nothing."""
+        if self._steps:
+            await asyncio.wait(self._steps, timeout=seconds)
+        for step in list(self._steps):
+            step.cancel()
+        await asyncio.gather(*self._steps, return_exceptions=True)
+
+    # The steps of a leg.
+
+    def _reached(self, event: DialInReached) -> None:
+        if event.uniqueid in self._legs:
+            log.error("gate.forged", uniqueid=event.uniqueid, channel=event.channel)
+            return
+        leg = self._track(event.uniqueid, is_witnessed=True)
+        self._spawn(self._decide(leg, event))
+
+    async def _decide(self, leg: Leg, event: DialInReached) -> None:
+        """Answer a leg that waits; without an answer, its dialplan knows what to do."""
+        async with leg.lock:
+            try:
+                word = await self._word(leg, event)
+                if leg.dial_out is not None and (leg.is_gone or self._is_late(leg)):
+                    await self._give_back(leg, leg.dial_out)
+                elif word is not None:
+                    await self._tell(leg, f"{event.visit}:{word}")
+            finally:
+                if leg.dial_out is None:
+                    self._forget(leg.uniqueid)
+
+    async def _word(self, leg: Leg, event: DialInReached) -> str | None:
+        """Return what the leg is told; None if another gateway tells it."""
+        request = _request(event, self._bridge)
+        if request is None:
+            return Reason.TENANT_UNKNOWN
+        admitted = await self._admission.admit_dial_in(
+            request, caller=event.caller, at=self._now(), uniqueid=event.uniqueid
+        )
+        if isinstance(admitted, Free):
+            log.info("dial_in.free", **names(request.key))
+            return "free"
+        outcome, dial_out = admitted
+        if outcome is RequestOutcome.UNKNOWN_TENANT or dial_out is None:
+            log.info("dial_in.refused", reason=Reason.TENANT_UNKNOWN.value, **names(request.key))
+            return Reason.TENANT_UNKNOWN
+        if outcome is RequestOutcome.RESERVED:
+            self._grant(leg, dial_out)
+            log.info("dial_in.reserved", **dial_out.summary())
+            return f"admit:{request.key.hex}:{_limit_seconds(dial_out) * 1000}"
+        if outcome is RequestOutcome.REFUSED:
+            log.info("dial_in.refused", **dial_out.summary())
+            return dial_out.reason
+        return None
+
+    async def _tell(self, leg: Leg, text: str) -> None:
+        try:
+            await self._ami.set_variable(OUTCOME, text, channel=leg.uniqueid)
+        except AmiError as error:
+            # Its hangup, which is still to come or to be found, ends what was reserved.
+            log.warning("dial_in.unanswered", error=str(error), channel=leg.uniqueid)
+
+    def _admitted(self, event: DialInAdmitted) -> None:
+        leg = self._legs.get(event.uniqueid)
+        if leg is None or leg.dial_out is None or leg.admitted_at_ms is not None:
+            return
+        key = leg.dial_out.request.key
+        if event.key_hex != key.hex:
+            log.error("gate.forged", uniqueid=event.uniqueid)
+            return
+        log.info("dial_in.admitted", **names(key))
+        self._pay(leg, leg.dial_out, event.admitted_at_ms, is_known=True, warns=False)
+
+    def _pay(
+        self, leg: Leg, dial_out: DialOut, admitted_at_ms: int, *, is_known: bool, warns: bool
+    ) -> None:
+        """Have a leg that was let in paid for; ``is_known`` says that Asterisk has its limit."""
+        assert dial_out.slices is not None, "a reservation has its slices"
+        assert dial_out.talk_seconds_max is not None, "a reservation has bounds"
+        limit_seconds = _limit_seconds(dial_out)
+        key = dial_out.request.key
+        if leg.admitted_at_ms is None:
+            leg.admitted_at_ms = admitted_at_ms
+            self._spawn(self._settlement.note_answer(key, admitted_at_ms))
+        self._slices.follow(
+            PaidCall(
+                key=key,
+                leg=leg.uniqueid,
+                answered_at_ms=admitted_at_ms,
+                slices=dial_out.slices,
+                limit_seconds=limit_seconds,
+                kept_seconds=limit_seconds if is_known else None,
+                more=limit_seconds < dial_out.talk_seconds_max,
+                warns=warns,
+                moved=partial(_limit_moved, leg),
+            )
+        )
+
+    def _hung_up(self, event: Hangup) -> None:
+        leg = self._legs.get(event.uniqueid)
+        if leg is None or leg.is_gone:
+            return
+        leg.is_gone = True
+        self._slices.leave(leg.uniqueid)
+        at_ms = to_ms(self._now()) if event.at is None else event.at
+        self._spawn(self._finish(leg, event.cause, at_ms))
+
+    async def _finish(self, leg: Leg, cause: int, at_ms: int) -> None:
+        """Settle a leg whose channel is gone, on what was seen or on the record."""
+        async with leg.lock:
+            if self._legs.get(leg.uniqueid) is not leg or leg.dial_out is None:
+                return
+            key = leg.dial_out.request.key
+            ending = _ending(leg, cause, at_ms) or await self._recorded_ending(leg, key)
+            if ending is None:
+                self._doubt(leg, key)
+            else:
+                await self.end(key, leg.uniqueid, ending)
+
+    async def _recorded_ending(self, leg: Leg, key: DialOutKey) -> Ending | None:
+        try:
+            text = await self._ami.record(FAMILY, key.hex)
+        except AmiError:
+            return None
+        record = CallRecord.parse(text) if text else None
+        if record is None or record.gate_uniqueid != leg.uniqueid:
+            return None
+        return record.ending()
+
+    async def _admitted_at_ms(self, dial_out: DialOut) -> int | None:
+        """Return when a leg was let in that nobody saw let in; None if it was not, or is gone."""
+        if dial_out.answered_at is not None:
+            return to_ms(dial_out.answered_at)
+        try:
+            text = await self._ami.variable(ADMITTED, channel=dial_out.channel_uniqueid)
+        except AmiRefused:
+            return None
+        return int(text) if len(text) == len("1234567890123") and text.isdecimal() else None
+
+    async def _give_back(self, leg: Leg, dial_out: DialOut) -> None:
+        """Void what was reserved for a leg that is not let in by it."""
+        log.warning("dial_in.unadmitted", **names(dial_out.request.key))
+        await self._settlement.give_back(
+            dial_out.request.key,
+            Disposition.CANCELLED if leg.is_gone else Disposition.FAILED,
+            UNADMITTED,
+            claimed_too=True,
+        )
+        self._forget(leg.uniqueid)
+
+    def _doubt(self, leg: Leg, key: DialOutKey) -> None:
+        """Leave a leg to the reconciliation: what was seen does not prove how it ended."""
+        log.warning("call.end_unproved", **names(key))
+        self._forget(leg.uniqueid)
+        self._in_doubt.set()
+
+    # Bookkeeping.
+
+    def _track(self, uniqueid: str, *, is_witnessed: bool) -> Leg:
+        leg = Leg(uniqueid=uniqueid, born_at=_time(), is_witnessed=is_witnessed)
+        self._legs[uniqueid] = leg
+        return leg
+
+    @staticmethod
+    def _grant(leg: Leg, dial_out: DialOut) -> None:
+        leg.dial_out = dial_out
+        _limit_moved(leg, UNADMITTED_SECONDS + _limit_seconds(dial_out))
+
+    @staticmethod
+    def _is_late(leg: Leg) -> bool:
+        return _time() - leg.born_at > ANSWER_SECONDS_MAX
+
+    def _forget(self, uniqueid: str) -> None:
+        self._legs.pop(uniqueid, None)
+        self._slices.leave(uniqueid)
+
+    def _spawn(self, step: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(_contained(step))
+        self._steps.add(task)
+        task.add_done_callback(self._steps.discard)
+
+
+async def _contained(step: Coroutine[Any, Any, None]) -> None:
+    """Run one step of one leg; a fault in it is that leg's alone."""
+    try:
+        await step
+    except LedgerUnavailable as error:
+        log.error("ledger.unavailable", error=str(error))
+    except Exception:
+        log.exception("call.step_failed")
+
+
+def _request(event: DialInReached, bridge: BridgeName) -> DialOutRequest | None:
+    """Return what a leg asks for; None if it names no possible tenant.
+
+    The visit gives it its id, so that two gateways that see it make one dial-in of it.
+    """
+    try:
+        tenant_id = UUID(event.tenant)
+    except ValueError:
+        return None
+    return DialOutRequest(
+        key=DialOutKey(
+            tenant_id=tenant_id, dial_out_id=uuid5(tenant_id, f"{event.uniqueid}/{event.visit}")
+        ),
+        kind=DialOutKind.DIAL_IN,
+        organizer_id=OrganizerId(event.organizer),
+        initiator_id=None,
+        conference_id=event.conference,
+        number_typed=event.number,
+        bridge=bridge,
+    )
+
+
+def _ending(leg: Leg, cause: int, at_ms: int) -> Ending | None:
+    """Return how a leg ended, or None if what was seen does not prove it."""
+    if leg.admitted_at_ms is None and not leg.is_witnessed:
+        return None
+    is_answered = leg.admitted_at_ms is not None
+    return Ending(
+        disposition=Disposition.ANSWERED if is_answered else Disposition.CANCELLED,
+        hangup_cause=cause,
+        answered_at_ms=leg.admitted_at_ms,
+        ended_at_ms=at_ms,
+        evidence="events",
+    )
+
+
+def _limit_seconds(dial_out: DialOut) -> Seconds:
+    assert dial_out.limit_seconds is not None, "a reservation has bounds"
+    return dial_out.limit_seconds
+
+
+def _limit_moved(leg: Leg, seconds: float) -> None:
+    """Take a leg for overdue no sooner than Asterisk cuts it, and not much later."""
+    leg.cap_at = _time() + seconds + 2 * CAP_GRACE_SECONDS
+
+
+def _time() -> float:
+    return asyncio.get_running_loop().time()
