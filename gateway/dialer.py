@@ -47,7 +47,7 @@ from gateway.core.progress import Stage
 from gateway.core.reasons import Reason
 from gateway.core.record import FAMILY, CallRecord
 from gateway.core.verdict import Verdict
-from gateway.ledger import Claim, Ledger, LedgerUnavailable, RequestOutcome
+from gateway.ledger import Claim, ClaimOutcome, Ledger, LedgerUnavailable, RequestOutcome
 from gateway.live_calls import LiveCall, LiveCalls
 from gateway.progress import Progress
 from gateway.settlement import EXPIRED, Settlement, from_ms, names, to_ms
@@ -65,6 +65,11 @@ CAUSE_NORMAL_CLEARING = 16
 CLAIM_SECONDS_MAX = 2.0
 """How old a claim may be when its channel reaches the gate. Less than the time between the
 two lists of channels that prove a call absent, or another gateway might have voided it."""
+
+TAKE_OVER_SECONDS = CLAIM_SECONDS_MAX + 0.5
+LOOK_SECONDS = 0.1
+"""How long a reservation of another gateway may stay unclaimed before that gateway is taken for
+dead, and how often it is looked at meanwhile. A claim that takes longer lets nobody dial."""
 
 NOT_ORIGINATED = "not_originated"
 NEVER_BEGUN = frozenset({NOT_ORIGINATED, EXPIRED})
@@ -116,6 +121,8 @@ class Dialer:
         self._slices = slices
         self._progress = progress
         self._now = now
+        # OriginateResponse goes to every session, so that it must name the one it is for.
+        self._mark = f"-{uuid4().hex}"
         self._steps: set[asyncio.Task[None]] = set()
         self.calls = LiveCalls()
         """The calls in hand, for those who ask what a channel is."""
@@ -129,7 +136,8 @@ class Dialer:
 
         Returns when the trunk is being dialled; whether the telephone answers shows later.
         Not before, because the work of answering the client would delay the ringing.
-        A request whose key was used before changes nothing and returns what became of it.
+        A request whose key was used before changes nothing and returns what became of it; of
+        several gateways that are asked at once, whichever reserves the call begins it.
 
         Raises ``BridgeUnavailable``, or ``LedgerUnavailable`` when the ledger did not answer:
         ask again with the same key. Raises ``CallNotPlaced``: ask again with a new one.
@@ -148,22 +156,49 @@ class Dialer:
         if dial_out.request.bridge != request.bridge:
             return outcome, dial_out  # it was asked for before, and is another bridge's to place
         asked = replace(dial_out.request, asker_uniqueid=request.asker_uniqueid)
-        return outcome, await self.dial(replace(dial_out, request=asked))
+        dial_out = replace(dial_out, request=asked)
+        if outcome is not RequestOutcome.RESERVED:
+            return outcome, await self.dial(dial_out)
+        log.info("dial_out.reserved", **dial_out.summary())
+        return outcome, await self._dialled(await self._originate(dial_out), dial_out)
 
     async def dial(self, dial_out: DialOut) -> DialOut:
-        """Have Asterisk begin a call that is reserved, if it has not; return what is known then.
+        """See to it that a call begins that was reserved before; return what is known then.
+
+        Whoever reserved it has some time to begin it. If nobody has by then, a gateway has died
+        in between, and the call is begun here.
 
         Raises ``CallNotPlaced``, and ``LedgerUnavailable`` as ``place`` does.
         """
-        key = dial_out.request.key
-        live = self.calls.at_gate(key.gate_uniqueid)
+        dial_out = await self._moved_on(dial_out)
+        if dial_out.evidence in NEVER_BEGUN:
+            raise CallNotPlaced
+        if dial_out.state is not DialOutState.RESERVED:
+            return dial_out
+        live = self.calls.originated(dial_out.request.key.gate_uniqueid)
         if live is None:
-            log.info("dial_out.reserved", **dial_out.summary())
-            live = await self._originate(dial_out)
+            log.warning("dial_out.taken_over", **dial_out.summary())
+            live = await self._originate(dial_out, takes_over=True)
+        return await self._dialled(live, dial_out)
+
+    async def _moved_on(self, dial_out: DialOut) -> DialOut:
+        """Return a reserved dial-out once it is so no more, or was originated here, or never is."""
+        key = dial_out.request.key
+        time = asyncio.get_running_loop().time
+        deadline = time() + TAKE_OVER_SECONDS
+        while self.calls.originated(key.gate_uniqueid) is None and time() < deadline:
+            await asyncio.sleep(LOOK_SECONDS)
+            known = await self._ledger.dial_out(key)
+            if known is not None and known.state is not DialOutState.RESERVED:
+                return known
+        return dial_out
+
+    async def _dialled(self, live: LiveCall, dial_out: DialOut) -> DialOut:
+        """Return what is known of a call once its trunk is being dialled, or will not be."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(live.dialled.wait(), GATE_SECONDS_MAX)
         with contextlib.suppress(LedgerUnavailable):
-            return await self._ledger.dial_out(key) or dial_out
+            return await self._ledger.dial_out(live.call.key) or dial_out
         return dial_out
 
     async def cancel(self, key: DialOutKey) -> DialOut | None:
@@ -270,21 +305,25 @@ class Dialer:
     def attach(self, dial_out: DialOut, trunk_leg: str | None) -> None:
         """Follow a call that was found alive: its channel exists, its past was not seen.
 
-        ``trunk_leg`` is the uniqueid of its leg on the trunk, if there is one yet.
+        ``trunk_leg`` is the uniqueid of its leg on the trunk, if there is one yet. One that is
+        followed already may have been dialled unseen. One that nobody has let dial is left
+        alone: either its gateway does, or the gate hangs up by itself.
         """
-        key = dial_out.request.key
-        gate_uniqueid = dial_out.channel_uniqueid
-        if gate_uniqueid in self.calls:
+        if dial_out.state is DialOutState.RESERVED:
             return
-        call = Call(key=key, gate_uniqueid=gate_uniqueid, witnessed=False)
-        if dial_out.state is not DialOutState.RESERVED:
-            call = call.released()
+        live = self.calls.at_gate(dial_out.channel_uniqueid) or self._found(dial_out)
+        if trunk_leg is not None and live.call.follows(CallEvent.DIAL_BEGIN):
+            self.calls.begin(live, trunk_leg)
+
+    def _found(self, dial_out: DialOut) -> LiveCall:
+        """Follow a call from here on that some gateway has released."""
+        key, gate_uniqueid = dial_out.request.key, dial_out.channel_uniqueid
+        call = Call(key=key, gate_uniqueid=gate_uniqueid, witnessed=False).released()
         seconds = (dial_out.limit_seconds or 0) + (dial_out.ring_seconds or 0)
         live = self.calls.track(call, dial_out.request, seconds)
         live.granted = Claim.of(dial_out)
         live.answered = dial_out.state is DialOutState.ANSWERED
-        if trunk_leg is not None and live.call.follows(CallEvent.DIAL_BEGIN):
-            self.calls.begin(live, trunk_leg)
+        return live
 
     def pay_on(
         self, dial_out: DialOut, trunk_leg: str, answered_at: datetime, *, warns: bool
@@ -347,7 +386,12 @@ class Dialer:
         if live.call.follows(CallEvent.RELEASE):
             await self._settlement.give_back(live.call.key, Disposition.CANCELLED, "cancelled")
 
-    async def _originate(self, dial_out: DialOut) -> LiveCall:
+    async def _originate(self, dial_out: DialOut, *, takes_over: bool = False) -> LiveCall:
+        """Have Asterisk begin a call; return it, which is followed then if it is ours.
+
+        What is taken over may be begun by two gateways at once, and only the claim says which
+        of them is to: it goes first.
+        """
         key = dial_out.request.key
         assert dial_out.ring_seconds is not None, "a reservation has its terms"
         bound = dial_out.ring_seconds + GATE_SECONDS_MAX
@@ -357,9 +401,12 @@ class Dialer:
         # which may follow the Originate but not its channel, costs the caller nothing.
         live.claimed_at = asyncio.get_running_loop().time()
         live.claiming = asyncio.create_task(self._ledger.claim(key, key.gate_uniqueid, self._now()))
+        if takes_over and await _is_ours(live) is not True:
+            self._forget(key.gate_uniqueid)
+            return live
         try:
             await self._ami.originate(
-                action_id=key.hex,
+                action_id=f"{key.hex}{self._mark}",
                 channel=f"Local/{key.extension}@{GATE_CONTEXT}/n",
                 context=JOIN_CONTEXT,
                 extension="s",
@@ -383,7 +430,8 @@ class Dialer:
         """Let a call dial that we originated, claimed, and have not let dial before.
 
         Whoever else comes with a key gets no answer, and the gate hangs up by itself: it is
-        another gateway's call, a replay, or a forgery.
+        another gateway's call, a replay, or a forgery. Nor does a call of ours that
+        another gateway has claimed: that one answers.
         """
         key = DialOutKey.parse(event.key_hex)
         live = self.calls.at_gate(event.uniqueid)
@@ -393,7 +441,10 @@ class Dialer:
         async with live.lock:
             claim = await live.claiming
             waited = asyncio.get_running_loop().time() - live.claimed_at
-            if isinstance(claim, Claim) and waited < CLAIM_SECONDS_MAX and not live.cancelled:
+            if claim is ClaimOutcome.RELEASED:
+                log.info("gate.left", uniqueid=event.uniqueid, **names(live.call.key))
+                self._forget(event.uniqueid)
+            elif isinstance(claim, Claim) and waited < CLAIM_SECONDS_MAX and not live.cancelled:
                 await self._release(live, claim, event)
             else:
                 log.info(
@@ -543,8 +594,8 @@ class Dialer:
 
     def _originated(self, event: OriginateResponse) -> None:
         """An Originate that failed before any channel reached the gate leaves no other trace."""
-        key = DialOutKey.parse(event.action_id)
-        if key is None or event.success:
+        key = DialOutKey.parse(event.action_id.removesuffix(self._mark))
+        if key is None or event.success or not event.action_id.endswith(self._mark):
             return
         live = self.calls.at_gate(key.gate_uniqueid)
         if live is not None and live.call.state is CallState.RESERVED:

@@ -77,6 +77,11 @@ class LiveCalls:
         """Return the call whose gate this channel runs."""
         return self._by_gate.get(gate)
 
+    def originated(self, gate: str) -> LiveCall | None:
+        """Return the call whose gate this channel runs, if this gateway had it begun."""
+        live = self._by_gate.get(gate)
+        return None if live is None or live.claiming is None else live
+
     def of_leg(self, leg: str) -> LiveCall | None:
         """Return the call that has this leg on the trunk."""
         return self._by_leg.get(leg)

@@ -42,7 +42,7 @@ class AmiSocket:
         await self._writer.wait_closed()
 
     async def send(self, *headers: tuple[str, str]) -> Message:
-        """Send one action and return its first answer."""
+        """Send one action and return its first answer. Its ActionID may be chosen."""
         return (await self.send_together(list(headers)))[0]
 
     async def send_together(self, *actions: Action) -> list[Message]:
@@ -50,10 +50,11 @@ class AmiSocket:
         text = ""
         futures = []
         for action in actions:
-            action_id = f"test-{next(self._action_ids)}"
+            given = dict(action).get("ActionID")
+            action_id = given or f"test-{next(self._action_ids)}"
             self._answers[action_id] = asyncio.get_running_loop().create_future()
             futures.append(self._answers[action_id])
-            lines = [f"{name}: {value}{_LINE_END}" for name, value in action]
+            lines = [f"{name}: {value}{_LINE_END}" for name, value in action if name != "ActionID"]
             text += f"{lines[0]}ActionID: {action_id}{_LINE_END}{''.join(lines[1:])}{_LINE_END}"
         self._writer.write(text.encode())
         async with asyncio.timeout(10):
