@@ -3,6 +3,9 @@
 A leg waits in the dialplan and looks for the gateway's answer, so an answer that comes too
 late, or twice, does nothing. What it is charged for begins when it is let in and ends with its
 channel; Asterisk keeps its limit, and a record of its end, as of any call.
+
+Events are no proof: whoever may raise one may name any channel in it. What a leg asks, and when
+it was let in, is therefore read back from its channel, where only the dialplan writes.
 """
 
 import asyncio
@@ -44,16 +47,19 @@ log = structlog.get_logger()
 OUTCOME: Final = "DIALOUT_OUTCOME"
 """The variable that a waiting leg looks at."""
 
+ASKED: Final = "DIALOUT_ASKED"
+"""The variable of a leg that waits, and what for; once it waits no more, its visit alone."""
+
 ADMITTED: Final = "DIALOUT_ADMITTED_MS"
 """The variable of a leg that was let in, and when: epoch milliseconds of Asterisk's clock."""
 
 ANSWER_SECONDS_MAX: Final = 2.5
 """After how long a leg is not answered any more: it waits three seconds, and then goes on."""
 
-UNADMITTED_SECONDS: Final = 10
+UNADMITTED_SECONDS: Final = 10.0
 """After how long a leg that was to be let in, and was not, never will be."""
 
-HANGUP_RETRY_SECONDS: Final = 5.0
+RETRY_SECONDS: Final = 5.0
 UNADMITTED: Final = "unadmitted"
 CAUSE_NORMAL_CLEARING: Final = 16
 
@@ -62,16 +68,19 @@ CAUSE_NORMAL_CLEARING: Final = 16
 class Leg:
     """A telephone that has called in. Instants without a unit are on the event loop's clock.
 
-    ``dial_out`` is its row, None until it is decided that it is charged for. ``is_witnessed``
-    says that nothing since its arrival can have been missed. From ``cap_at`` on it is hung up.
+    ``arrived_at_ms`` is when it asked, by Asterisk's clock. ``dial_out`` is its row, None until
+    it is decided that it is charged for. ``is_witnessed`` says that nothing since its arrival
+    can have been missed. From ``admit_by`` on it is looked whether it was let in at all, and
+    from ``cap_at`` on, if it was, it is hung up.
     """
 
     uniqueid: str
-    born_at: float
     is_witnessed: bool
+    arrived_at_ms: int | None = None
     dial_out: DialOut | None = None
     admitted_at_ms: int | None = None
     is_gone: bool = False
+    admit_by: float = float("inf")
     cap_at: float = float("inf")
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -106,7 +115,7 @@ class DialIns:
         """Apply one event. Events must come in the order of the wire; never waits."""
         match event:
             case DialInReached():
-                self._reached(event)
+                self._spawn(self._decide(event))
             case DialInAdmitted():
                 self._admitted(event)
             case Hangup():
@@ -140,15 +149,12 @@ class DialIns:
         uniqueid = dial_out.channel_uniqueid
         leg = self._legs.get(uniqueid)
         if leg is None:
-            leg = self._track(uniqueid, is_witnessed=False)
-            self._grant(leg, dial_out)
+            leg = self._legs[uniqueid] = Leg(uniqueid=uniqueid, is_witnessed=False)
+            _grant(leg, dial_out)
         if leg.dial_out is None or leg.is_witnessed or leg.is_gone:
             return
-        admitted_at_ms = leg.admitted_at_ms or await self._admitted_at_ms(dial_out)
-        if admitted_at_ms is not None:
-            self._pay(leg, dial_out, admitted_at_ms, is_known=False, warns=warns)
-        elif dial_out.requested_at < self._now() - timedelta(seconds=UNADMITTED_SECONDS):
-            await self._give_back(leg, dial_out)
+        async with leg.lock:
+            await self._follow_up(leg, dial_out, warns=warns)
 
     async def end(self, key: DialOutKey, uniqueid: str, ending: Ending) -> None:
         """Settle a leg that is proved to be over, and follow it no longer."""
@@ -161,16 +167,24 @@ class DialIns:
         """Hang up what has outlived the limit that Asterisk was given."""
         time = _time()
         for leg in list(self._legs.values()):
-            if leg.cap_at > time or leg.dial_out is None:
+            if leg.cap_at > time or leg.dial_out is None or leg.admitted_at_ms is None:
                 continue
             log.error("call.overdue", **names(leg.dial_out.request.key))
-            leg.cap_at = time + HANGUP_RETRY_SECONDS
+            leg.cap_at = time + RETRY_SECONDS
             try:
                 await self._ami.hangup(leg.uniqueid, cause=CAUSE_NORMAL_CLEARING)
             except AmiRefused:
                 self._doubt(leg, leg.dial_out.request.key)
             except AmiError as error:
                 log.warning("call.hangup_failed", error=str(error), channel=leg.uniqueid)
+
+    def look_for_unadmitted(self) -> None:
+        """Give back what is set aside for legs that should be in by now, and are not."""
+        time = _time()
+        for leg in self._legs.values():
+            if leg.admit_by <= time and not leg.is_gone:
+                leg.admit_by = time + RETRY_SECONDS
+                self._spawn(self._look(leg))
 
     async def drain(self, seconds: float) -> None:
         """Let the steps in hand finish; after ``seconds`` they are given up, and lose nothing."""
@@ -182,25 +196,50 @@ class DialIns:
 
     # The steps of a leg.
 
-    def _reached(self, event: DialInReached) -> None:
-        if event.uniqueid in self._legs:
-            log.error("gate.forged", uniqueid=event.uniqueid, channel=event.channel)
-            return
-        leg = self._track(event.uniqueid, is_witnessed=True)
-        self._spawn(self._decide(leg, event))
-
-    async def _decide(self, leg: Leg, event: DialInReached) -> None:
+    async def _decide(self, event: DialInReached) -> None:
         """Answer a leg that waits; without an answer, its dialplan knows what to do."""
+        try:
+            if not await self._waits(event):
+                return
+        except AmiError as error:
+            log.warning("dial_in.unanswered", error=str(error), channel=event.channel)
+            return
+        if event.uniqueid in self._legs:
+            _log_forged(event)
+            return
+        leg = Leg(uniqueid=event.uniqueid, is_witnessed=True, arrived_at_ms=event.at)
+        self._legs[event.uniqueid] = leg
         async with leg.lock:
             try:
-                word = await self._word(leg, event)
-                if leg.dial_out is not None and (leg.is_gone or self._is_late(leg)):
-                    await self._give_back(leg, leg.dial_out)
-                elif word is not None:
-                    await self._tell(leg, f"{event.visit}:{word}")
+                await self._answer(leg, event)
             finally:
                 if leg.dial_out is None:
                     self._forget(leg.uniqueid)
+
+    async def _waits(self, event: DialInReached) -> bool:
+        """Return whether the channel itself says that it waits for what the event asks."""
+        try:
+            asked = await self._ami.variable(ASKED, channel=event.uniqueid)
+        except AmiRefused:
+            asked = ""  # there is no such channel
+        if asked == event.visit:
+            log.info("dial_in.too_late", channel=event.channel)
+        elif asked != _asked(event):
+            _log_forged(event)
+        return asked == _asked(event)
+
+    async def _answer(self, leg: Leg, event: DialInReached) -> None:
+        word = await self._word(leg, event)
+        if word is None:
+            return
+        try:
+            is_told = await self._tells(leg, event, word)
+        except AmiError as error:
+            # It may have been told: whether it was let in is looked for later.
+            log.warning("dial_in.unanswered", error=str(error), channel=event.channel)
+            return
+        if not is_told and leg.dial_out is not None:
+            await self._give_back(leg, leg.dial_out)
 
     async def _word(self, leg: Leg, event: DialInReached) -> str | None:
         """Return what the leg is told; None if another gateway tells it."""
@@ -218,7 +257,7 @@ class DialIns:
             log.info("dial_in.refused", reason=Reason.TENANT_UNKNOWN.value, **names(request.key))
             return Reason.TENANT_UNKNOWN
         if outcome is RequestOutcome.RESERVED:
-            self._grant(leg, dial_out)
+            _grant(leg, dial_out)
             log.info("dial_in.reserved", **dial_out.summary())
             return f"admit:{request.key.hex}:{_limit_seconds(dial_out) * 1000}"
         if outcome is RequestOutcome.REFUSED:
@@ -226,23 +265,84 @@ class DialIns:
             return dial_out.reason
         return None
 
-    async def _tell(self, leg: Leg, text: str) -> None:
+    async def _tells(self, leg: Leg, event: DialInReached, word: str) -> bool:
+        """Tell a leg in time; return False if it was not told. ``AmiError``: nobody knows."""
+        if leg.is_gone or await self._is_late(event):
+            log.info("dial_in.too_late", channel=event.channel)
+            return False
         try:
-            await self._ami.set_variable(OUTCOME, text, channel=leg.uniqueid)
-        except AmiError as error:
-            # Its hangup, which is still to come or to be found, ends what was reserved.
-            log.warning("dial_in.unanswered", error=str(error), channel=leg.uniqueid)
+            await self._ami.set_variable(OUTCOME, f"{event.visit}:{word}", channel=leg.uniqueid)
+        except AmiRefused as refusal:
+            log.info("dial_in.untold", error=str(refusal), channel=event.channel)
+            return False
+        return True
+
+    async def _is_late(self, event: DialInReached) -> bool:
+        """Return whether the leg may have gone on before it sees an answer."""
+        if event.at is None:
+            return False
+        return await self._ami.ping() - event.at > ANSWER_SECONDS_MAX * 1000
 
     def _admitted(self, event: DialInAdmitted) -> None:
         leg = self._legs.get(event.uniqueid)
-        if leg is None or leg.dial_out is None or leg.admitted_at_ms is not None:
+        if leg is None or leg.dial_out is None:
             return
-        key = leg.dial_out.request.key
-        if event.key_hex != key.hex:
-            log.error("gate.forged", uniqueid=event.uniqueid)
+        if event.key_hex != leg.dial_out.request.key.hex:
+            _log_forged(event)
+        else:
+            self._spawn(self._admit(leg, leg.dial_out, event))
+
+    async def _admit(self, leg: Leg, dial_out: DialOut, event: DialInAdmitted) -> None:
+        """Have a leg that was let in paid for, if its channel says so, too."""
+        async with leg.lock:
+            if self._legs.get(leg.uniqueid) is not leg or leg.admitted_at_ms is not None:
+                return
+            try:
+                admitted_at_ms = await self._admitted_at_ms(leg)
+            except AmiError as error:
+                # Its record knows if it is gone already, and a later look if it is not.
+                log.info("dial_in.unproved", error=str(error), uniqueid=leg.uniqueid)
+                leg.is_witnessed = False
+                return
+            is_said_before = event.at is not None and event.at < event.admitted_at_ms
+            if admitted_at_ms != event.admitted_at_ms or is_said_before:
+                _log_forged(event)
+                return
+            log.info("dial_in.admitted", **names(dial_out.request.key))
+            self._pay(leg, dial_out, event.admitted_at_ms, is_known=True, warns=False)
+
+    async def _look(self, leg: Leg) -> None:
+        """Find out whether a leg was let in of which nothing was heard."""
+        async with leg.lock:
+            if self._legs.get(leg.uniqueid) is not leg or leg.admitted_at_ms is not None:
+                return
+            assert leg.dial_out is not None, "a leg has its row before it has a deadline"
+            try:
+                await self._follow_up(leg, leg.dial_out, warns=False)
+            except AmiError as error:
+                log.warning("dial_in.unknown", error=str(error), uniqueid=leg.uniqueid)
+
+    async def _follow_up(self, leg: Leg, dial_out: DialOut, *, warns: bool) -> None:
+        """Have a leg paid for that is in, and give back what one has that never came in.
+
+        One that is gone, its end or the reconciliation settles. Raises ``AmiError`` and
+        ``LedgerUnavailable``.
+        """
+        if leg.is_gone:
             return
-        log.info("dial_in.admitted", **names(key))
-        self._pay(leg, leg.dial_out, event.admitted_at_ms, is_known=True, warns=False)
+        admitted_at_ms = leg.admitted_at_ms or _noted_at_ms(dial_out)
+        try:
+            admitted_at_ms = admitted_at_ms or await self._admitted_at_ms(leg)
+        except AmiRefused:
+            self._doubt(leg, dial_out.request.key)
+            return
+        if admitted_at_ms is not None:
+            self._pay(leg, dial_out, admitted_at_ms, is_known=False, warns=warns)
+        elif self._is_over_time(dial_out):
+            await self._give_back(leg, dial_out)
+
+    def _is_over_time(self, dial_out: DialOut) -> bool:
+        return self._now() - dial_out.requested_at > timedelta(seconds=UNADMITTED_SECONDS)
 
     def _pay(
         self, leg: Leg, dial_out: DialOut, admitted_at_ms: int, *, is_known: bool, warns: bool
@@ -254,6 +354,8 @@ class DialIns:
         key = dial_out.request.key
         if leg.admitted_at_ms is None:
             leg.admitted_at_ms = admitted_at_ms
+            leg.admit_by = float("inf")
+            _limit_moved(leg, limit_seconds)
             self._spawn(self._settlement.note_answer(key, admitted_at_ms))
         self._slices.follow(
             PaidCall(
@@ -300,15 +402,17 @@ class DialIns:
             return None
         return record.ending()
 
-    async def _admitted_at_ms(self, dial_out: DialOut) -> int | None:
-        """Return when a leg was let in that nobody saw let in; None if it was not, or is gone."""
-        if dial_out.answered_at is not None:
-            return to_ms(dial_out.answered_at)
-        try:
-            text = await self._ami.variable(ADMITTED, channel=dial_out.channel_uniqueid)
-        except AmiRefused:
+    async def _admitted_at_ms(self, leg: Leg) -> int | None:
+        """Return when a leg was let in, by its channel; None if it was not.
+
+        That is between its arrival and now, by Asterisk's clock, or it is no such instant.
+        Raises ``AmiError``, ``AmiRefused`` if the channel is gone.
+        """
+        text = await self._ami.variable(ADMITTED, channel=leg.uniqueid)
+        if len(text) != len("1234567890123") or not text.isdecimal():
             return None
-        return int(text) if len(text) == len("1234567890123") and text.isdecimal() else None
+        at_ms = int(text)
+        return at_ms if (leg.arrived_at_ms or 0) <= at_ms <= await self._ami.ping() else None
 
     async def _give_back(self, leg: Leg, dial_out: DialOut) -> None:
         """Void what was reserved for a leg that is not let in by it."""
@@ -328,20 +432,6 @@ class DialIns:
         self._in_doubt.set()
 
     # Bookkeeping.
-
-    def _track(self, uniqueid: str, *, is_witnessed: bool) -> Leg:
-        leg = Leg(uniqueid=uniqueid, born_at=_time(), is_witnessed=is_witnessed)
-        self._legs[uniqueid] = leg
-        return leg
-
-    @staticmethod
-    def _grant(leg: Leg, dial_out: DialOut) -> None:
-        leg.dial_out = dial_out
-        _limit_moved(leg, UNADMITTED_SECONDS + _limit_seconds(dial_out))
-
-    @staticmethod
-    def _is_late(leg: Leg) -> bool:
-        return _time() - leg.born_at > ANSWER_SECONDS_MAX
 
     def _forget(self, uniqueid: str) -> None:
         self._legs.pop(uniqueid, None)
@@ -397,6 +487,25 @@ def _ending(leg: Leg, cause: int, at_ms: int) -> Ending | None:
         ended_at_ms=at_ms,
         evidence="events",
     )
+
+
+def _asked(event: DialInReached) -> str:
+    """Return what the dialplan keeps of a question, in its words."""
+    said_of_meeting = (event.tenant, event.organizer, event.conference)
+    return ":".join((event.visit, event.number, event.caller, *said_of_meeting))
+
+
+def _log_forged(event: DialInReached | DialInAdmitted) -> None:
+    log.error("gate.forged", uniqueid=event.uniqueid)
+
+
+def _noted_at_ms(dial_out: DialOut) -> int | None:
+    return None if dial_out.answered_at is None else to_ms(dial_out.answered_at)
+
+
+def _grant(leg: Leg, dial_out: DialOut) -> None:
+    leg.dial_out = dial_out
+    leg.admit_by = _time() + UNADMITTED_SECONDS
 
 
 def _limit_seconds(dial_out: DialOut) -> Seconds:

@@ -28,6 +28,7 @@ class Reaper:
             await asyncio.sleep(PERIOD_SECONDS)
             await self._dialer.hang_up_overdue()
             await self._dial_ins.hang_up_overdue()
+            self._dial_ins.look_for_unadmitted()
             try:
                 await self._settlement.give_back_expired()
             except LedgerUnavailable as error:

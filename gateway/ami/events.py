@@ -81,8 +81,12 @@ class KeypadReached:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeypadCancelReached:
-    """A participant has asked by a key that whatever rings for him rings no longer."""
+    """A participant asks by a key that whatever rings for him rings no longer, and waits.
 
+    Everything but `channel` and `uniqueid` is what the participant's channel claims.
+    """
+
+    visit: str
     channel: str
     uniqueid: str
     at: int | None
@@ -114,6 +118,7 @@ class DialInAdmitted:
     key_hex: str
     admitted_at_ms: int
     uniqueid: str
+    at: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -127,6 +127,7 @@ def _keypad_reached(frame: bytes) -> KeypadReached:
 
 def _keypad_cancel_reached(frame: bytes) -> KeypadCancelReached:
     return KeypadCancelReached(
+        visit=_matching(frame, b"Visit", _DIGITS),
         channel=_matching(frame, b"Channel", _ANYTHING),
         uniqueid=_matching(frame, b"Uniqueid", _ANYTHING),
         at=_at(frame),
@@ -152,6 +153,7 @@ def _dial_in_admitted(frame: bytes) -> DialInAdmitted:
         key_hex=_matching(frame, b"Key", _KEY),
         admitted_at_ms=int(_matching(frame, b"Admitted", _DIGITS)),
         uniqueid=_matching(frame, b"Uniqueid", _ANYTHING),
+        at=_at(frame),
     )
 
 

@@ -140,8 +140,8 @@ def read(*lines: str) -> Event | None:
             DialState(uniqueid="gate-1", dest_uniqueid="ast-2.2", dial_status="RINGING", at=AT),
         ),
         (
-            ("Event: UserEvent", TIMESTAMP, "UserEvent: DialoutKeypadCancel", *CHANNEL),
-            KeypadCancelReached(channel="Local/s@x;1", uniqueid="ast-1.1", at=AT),
+            ("Event: UserEvent", TIMESTAMP, "UserEvent: DialoutKeypadCancel", *CHANNEL, "Visit: 7"),
+            KeypadCancelReached(visit="7", channel="Local/s@x;1", uniqueid="ast-1.1", at=AT),
         ),
         (
             (
@@ -166,7 +166,7 @@ def read(*lines: str) -> Event | None:
                 *("Event: UserEvent", TIMESTAMP, "UserEvent: DialoutAdmitted", *CHANNEL),
                 *(f"Key: {KEY}", f"Admitted: {AT}"),
             ),
-            DialInAdmitted(key_hex=KEY, admitted_at_ms=AT, uniqueid="ast-1.1"),
+            DialInAdmitted(key_hex=KEY, admitted_at_ms=AT, uniqueid="ast-1.1", at=AT),
         ),
         (
             (

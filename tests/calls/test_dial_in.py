@@ -2,14 +2,17 @@
 
 import asyncio
 import math
+import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4, uuid5
 
+import asyncpg
 import pytest
 import pytest_asyncio
 
@@ -24,8 +27,9 @@ from gateway.lab.service import Service
 from gateway.lab.stack import Stack, stack
 from gateway.lab.telephone import Ear, ear_on
 from gateway.ledger import Ledger, Provisioning
-from tests.calls.conftest import LAB, OPTIONS
+from tests.calls.conftest import APPLICATION, APPLICATION_SECRET, LAB, OPTIONS
 from tests.calls.meeting import ORGANIZER, Meeting
+from tests.gate.ami_socket import AmiSocket
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -37,6 +41,14 @@ SLICED = OPTIONS | {
 PAYS_BY_MINUTE = "pam"
 CENTS_A_SECOND = Micros(10_000)
 HEARTBEAT_SECONDS = 6
+
+REFUSED_STATUS = 403
+"""What the SIP caller gets in the end: Asterisk's word for cause 21."""
+
+GOSSIP = "gossip"
+"""An AMI account that may raise events, see those of others, and do nothing else."""
+
+VISIT = "123456789123456789"
 
 _LINES = count(1)
 
@@ -109,6 +121,24 @@ class Site:
         """Return the only leg to a number once it is settled."""
         return await self.leg(number, DialOutState.ENDED)
 
+    async def logs(self, text: str, times: int = 1) -> None:
+        """Return once the gateway has written something to its log, so many times."""
+        async with asyncio.timeout(10):
+            while self.log.read_text().count(text) < times:
+                await asyncio.sleep(0.05)
+
+    async def comes_in(self, number: str) -> None:
+        """Return once the caller of a number is in its conference."""
+        async with asyncio.timeout(10):
+            room = f"room-{number.removeprefix('+')}"
+            while room not in await self.parts.asterisk.cli("confbridge list"):
+                await asyncio.sleep(0.1)
+
+    def account(self, name: str, secret: str) -> AmiSocket:
+        """Return a session of another AMI account, to be entered."""
+        asterisk = self.parts.asterisk
+        return AmiSocket("127.0.0.1", asterisk.ami_port, name, secret)
+
     async def used(self) -> int:
         """Return how many seconds credits have paid for."""
         return (await self.meeting.balance("credits")).used // CENTS_A_SECOND
@@ -117,7 +147,13 @@ class Site:
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def parts() -> AsyncIterator[Stack]:
     """PostgreSQL, a carrier and an Asterisk beside which no other gateway runs."""
-    async with stack(LAB) as running:
+    async with stack(LAB, applications={APPLICATION: APPLICATION_SECRET}) as running:
+        asterisk = running.asterisk
+        with (asterisk.directory / "etc/site/manager.conf").open("a") as accounts:
+            accounts.write(
+                f"[{GOSSIP}]\nsecret={GOSSIP}\npermit=127.0.0.1/32\nread=user\nwrite=user\n"
+            )
+        await asterisk.cli("manager reload")
         yield running
 
 
@@ -204,7 +240,7 @@ async def test_each_leg_is_charged_as_its_caller_saw_it(site: Site) -> None:
 
 
 async def test_a_toll_free_leg_without_funds_hears_why(site: Site) -> None:
-    """It is answered, told, and hung up on; a toll leg comes in and is on record as unpaid."""
+    """It is told before an answer, which would cost; a toll leg comes in, unpaid on record."""
     free_for_callers, by_minute = await site.line(freephone()), await site.line(toll())
     async with ear_on(site.parts.carrier.ear_port) as ear:
         refused, _ = await asyncio.gather(
@@ -215,7 +251,7 @@ async def test_a_toll_free_leg_without_funds_hears_why(site: Site) -> None:
     refusal = await site.leg(free_for_callers, DialOutState.REFUSED)
     leg = await site.ended(by_minute)
 
-    assert (refused.status, refused.was_hung_up) == (200, True)
+    assert (refused.status, refused.answered_at) == (REFUSED_STATUS, None)
     assert refusal.reason is Reason.CREDITS_NOT_SET_UP
     assert not toll_leg.was_hung_up
     assert (leg.billable_seconds, leg.overrun_seconds) == (0, 3)
@@ -329,8 +365,7 @@ async def test_without_a_gateway_only_toll_numbers_let_anybody_in(site: Site) ->
     await site.service.start()
 
     assert (let_in.status, let_in.was_hung_up) == (200, False)
-    assert (refused.status, refused.was_hung_up) == (200, True)
-    assert refused.seconds < 20
+    assert (refused.status, refused.answered_at) == (REFUSED_STATUS, None)
     assert await site.legs(by_minute) == await site.legs(free_for_callers) == []
 
 
@@ -348,3 +383,151 @@ async def test_two_gateways_let_a_leg_in_once(site: Site) -> None:
     assert leg.slices == 3
     assert free.seconds == pytest.approx(5, abs=0.2)
     await site.meeting.assert_books_are_clean()
+
+
+async def test_a_leg_that_came_in_meanwhile_is_left_alone(site: Site) -> None:
+    """The gateway stood still, so a toll leg came in without it: it is not charged, not even if
+    somebody repeats what it asked, and stays for as long as it likes.
+    """
+    await site.buy(100)
+    line, pid = await site.line(toll()), site.service.pid
+    assert pid is not None
+    async with site.account(GOSSIP, GOSSIP) as gossip:
+        os.kill(pid, signal.SIGSTOP)
+        calling = asyncio.create_task(site.caller.call(line, 6))
+        try:
+            asked = await gossip.event("UserEvent", UserEvent="DialoutDialIn")
+            await site.comes_in(line)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        await site.logs("dial_in.too_late")
+        await say_again(gossip, asked)
+        seen = await calling
+
+    assert not seen.was_hung_up
+    assert await site.legs(line) == []
+    assert (await site.meeting.balance("credits")).reserved == 0
+
+
+async def say_again(gossip: AmiSocket, event: dict[str, str]) -> None:
+    """Raise an event of somebody else once more."""
+    said = ("Visit", "Number", "Caller", "Tenant", "Organizer", "Conference")
+    names = ("UserEvent", "Channel", "Uniqueid", *said)
+    await gossip.send(("Action", "UserEvent"), *((name, event[name]) for name in names))
+
+
+async def test_a_decision_that_takes_too_long_is_given_back_at_once(site: Site) -> None:
+    """The database was stuck, and the leg may have come in before its answer: it is not told."""
+    await site.buy(100)
+    line = await site.line(toll())
+    await site.service.stop()
+    await site.another_gateway(DIALOUT_DATABASE__CALL_SECONDS_MAX="10")
+    owner = await asyncpg.connect(site.parts.owner.dsn.get_secret_value())
+    try:
+        async with owner.transaction():
+            await owner.execute(
+                "SELECT FROM dialout.tenant WHERE tenant_id = $1 FOR UPDATE", site.meeting.tenant_id
+            )
+            calling = asyncio.create_task(site.caller.call(line, 5))
+            await site.comes_in(line)
+    finally:
+        await owner.close()
+    leg = await site.ended(line)
+    seen = await calling
+
+    assert (leg.evidence, leg.answered_at, leg.billable_seconds) == ("unadmitted", None, 0)
+    assert not seen.was_hung_up
+    await site.meeting.assert_books_are_clean()
+
+
+async def test_events_about_no_such_leg_cost_nothing(site: Site) -> None:
+    """Whoever may raise an event may name any channel in it: the gateway asks the channel."""
+    await site.buy(100)
+    line, number = await site.line(toll()), toll()
+    async with site.account(GOSSIP, GOSSIP) as gossip:
+        await rumour(gossip, "no-such-channel", site.meeting.tenant_id, number)
+        await site.logs("gate.forged")
+        calling = asyncio.create_task(site.caller.call(line, 2))
+        asked = await gossip.event("UserEvent", UserEvent="DialoutDialIn", Number=line)
+        await rumour(gossip, asked["Uniqueid"], site.meeting.tenant_id, number)
+        seen = await calling
+    leg = await site.ended(line)
+
+    assert await site.legs(number) == []
+    assert is_billed_as_seen(leg, seen)
+    await site.meeting.assert_books_are_clean()
+
+
+async def test_a_leg_that_never_comes_in_is_given_back(site: Site) -> None:
+    """Whatever is said of it: what it is charged for begins by its own channel's word.
+
+    Nor is its channel hung up, which may be in the conference by another road.
+    """
+    await site.buy(100)
+    number, tenant_id = toll(), site.meeting.tenant_id
+    uniqueid = f"leg-{uuid4().hex}"
+    key = tenant_id.hex + uuid5(tenant_id, f"{uniqueid}/{VISIT}").hex
+    async with (
+        site.account(GOSSIP, GOSSIP) as gossip,
+        site.account(APPLICATION, APPLICATION_SECRET) as application,
+    ):
+        asked = f"{VISIT}:{number}::{tenant_id}:{PAYS_BY_MINUTE}:weekly"
+        await application.send(
+            ("Action", "Originate"),
+            ("Channel", "Local/s@dialout-join/n"),
+            ("Application", "Wait"),
+            ("Data", "60"),
+            ("Async", "true"),
+            ("ChannelId", uniqueid),
+            ("OtherChannelId", f"{uniqueid}-other"),
+            ("Variable", f"DIALOUT_CONFERENCE={uniqueid}"),
+            ("Variable", f"DIALOUT_ASKED={asked}"),
+        )
+        other = await application.event("ConfbridgeJoin", Conference=uniqueid)
+        channel = f"{other['Channel'].removesuffix(';2')};1"
+        await rumour(gossip, uniqueid, tenant_id, number)
+        await site.leg(number, DialOutState.RELEASED)
+        now_ms = int(datetime.now(UTC).timestamp() * 1000)
+        sayings = (
+            ("none", "1"),
+            ("none", "9" * 18),
+            ("none", str(now_ms)),
+            (str(now_ms - 60_000), str(now_ms - 60_000)),
+            (str(now_ms + 60_000), str(now_ms + 60_000)),
+        )
+        for times, (on_channel, admitted_ms) in enumerate(sayings, start=1):
+            await site.parts.asterisk.cli(
+                f"dialplan set chanvar {channel} DIALOUT_ADMITTED_MS {on_channel}"
+            )
+            await gossip.send(
+                ("Action", "UserEvent"),
+                ("UserEvent", "DialoutAdmitted"),
+                ("Channel", channel),
+                ("Uniqueid", uniqueid),
+                ("Key", key),
+                ("Admitted", admitted_ms),
+            )
+            await site.logs("gate.forged", times=times)
+        leg = await site.ended(number)
+        channels = await site.parts.asterisk.cli("core show channels concise")
+        await site.parts.asterisk.cli("channel request hangup all")
+
+    assert (leg.evidence, leg.answered_at, leg.billable_seconds) == ("unadmitted", None, 0)
+    assert uniqueid in channels
+    await site.meeting.assert_books_are_clean()
+
+
+async def rumour(gossip: AmiSocket, uniqueid: str, tenant_id: UUID, number: str) -> None:
+    """Say of a channel that it has called in."""
+    await gossip.send(
+        ("Action", "UserEvent"),
+        ("UserEvent", "DialoutDialIn"),
+        ("Channel", "PJSIP/caller-1"),
+        ("Uniqueid", uniqueid),
+        ("Visit", VISIT),
+        ("Number", number),
+        ("Caller", ""),
+        ("Tenant", str(tenant_id)),
+        ("Organizer", PAYS_BY_MINUTE),
+        ("Conference", "weekly"),
+    )

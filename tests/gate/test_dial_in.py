@@ -71,6 +71,14 @@ async def answer(scene: Scene, leg: Leg, text: str) -> None:
     )
 
 
+async def variable(scene: Scene, leg: Leg, name: str) -> str:
+    """Return a variable of a leg, as the gateway reads it."""
+    read = await scene.gateway.send(
+        ("Action", "Getvar"), ("Channel", leg.uniqueid), ("Variable", name)
+    )
+    return read["Value"]
+
+
 async def joined(scene: Scene, room: str, seconds: float = 5.0) -> None:
     """Return once somebody has come into a conference."""
     await scene.intruder.event("ConfbridgeJoin", seconds, Conference=room)
@@ -109,6 +117,24 @@ async def test_a_leg_is_let_in_free(scene: Scene) -> None:
     )
 
     assert float(left["Value"]) == 0
+
+
+@pytest.mark.parametrize("word", ["free", "tenant_suspended", None])
+async def test_what_a_leg_asks_is_on_its_channel_while_it_waits(
+    scene: Scene, word: str | None
+) -> None:
+    """By it the gateway tells a leg from a rumour, and one that waits from one that did."""
+    leg = await waits(scene, TOLL)
+    asked = await variable(scene, leg, "DIALOUT_ASKED")
+    if word is not None:
+        await answer(scene, leg, f"{leg.visit}:{word}")
+    async with asyncio.timeout(5):
+        while await variable(scene, leg, "DIALOUT_ASKED") == asked:
+            await asyncio.sleep(0.05)
+
+    assert asked == f"{leg.visit}:+442079460000::{TENANT}:pam:{leg.room}"
+    assert await variable(scene, leg, "DIALOUT_ASKED") == leg.visit
+    assert await variable(scene, leg, "DIALOUT_ADMITTED_MS") == ""
 
 
 @pytest.mark.parametrize(

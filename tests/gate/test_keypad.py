@@ -38,6 +38,9 @@ TYPED = (
 )
 """Keys that are pressed, and the number that is asked for, if any."""
 
+ASKED = ("Visit", "Number", "Tenant", "Organizer", "Initiator", "Conference")
+"""What of its event the channel itself says, too, in this order."""
+
 OUTCOMES = (
     ("calling", "calling"),
     (Reason.NUMBER_INVALID, Reason.NUMBER_INVALID),
@@ -167,12 +170,14 @@ async def test_the_gateway_is_told_what_was_typed_and_by_whom(scene: Scene) -> N
         await somebody.is_answered(event, f"{event['Visit']}:calling")
         await somebody.hears_outcome("calling")
         await somebody.is_back()
+        asked = await scene.variable(somebody.visit.key, "DIALOUT_ASKED")
 
     assert event["Number"] == "004930100000"
     assert event["Tenant"] == TENANT
     assert event["Organizer"] == "ann@example.org"
     assert event["Initiator"] == "bob+2@example.org"
     assert event["Conference"] == somebody.room
+    assert asked == ":".join(event[each] for each in ASKED)
     assert len(somebody.told()) == 1
 
 
@@ -360,14 +365,27 @@ async def test_an_odd_identity_is_not_asked_for(scene: Scene) -> None:
 
 
 async def test_star_two_asks_for_nothing_to_ring(scene: Scene) -> None:
-    """The gateway learns who pressed it, and that is all that it needs."""
+    """Who pressed it is all that the gateway needs, and its answer is what is heard of it."""
     async with ear_on(scene.carrier.ear_port) as ear, participant(scene, ear) as somebody:
         await somebody.telephone.press("*2")
-        event = await scene.gateway.event("UserEvent", UserEvent="DialoutKeypadCancel")
+        event = await somebody.next_told()
+        asked = await scene.variable(somebody.visit.key, "DIALOUT_ASKED")
+        assert await somebody.hears_nothing()
+        await somebody.is_answered(event, f"{event['Visit']}:cancelled")
         await somebody.hears_outcome("cancelled")
         await somebody.is_back()
 
-    assert event["Uniqueid"] == f"{somebody.visit.key}-join"
+    assert event["UserEvent"] == "DialoutKeypadCancel"
+    assert asked == f"{event['Visit']}:cancel"
+
+
+async def test_what_may_ring_on_is_not_called_cancelled(scene: Scene) -> None:
+    """A gateway that died a moment ago has cancelled nothing."""
+    async with ear_on(scene.carrier.ear_port) as ear, participant(scene, ear) as somebody:
+        await somebody.telephone.press("*2")
+        await somebody.next_told()
+        await somebody.hears_outcome("gateway_away", deadline_seconds=10)
+        await somebody.is_back()
 
 
 async def test_a_busy_tone_of_an_earlier_call_is_not_heard(scene: Scene) -> None:
