@@ -6,6 +6,7 @@ lets the gate refuse at once instead of keeping callers waiting.
 """
 
 import asyncio
+from collections.abc import Collection
 from itertools import chain, groupby
 
 import structlog
@@ -13,13 +14,13 @@ import structlog
 from gateway.abandonment import Abandonment
 from gateway.ami import AmiClient, AmiError, Event, LinkDown, LinkUp
 from gateway.conferences import Conferences
-from gateway.core.dial_out import BridgeName
+from gateway.core.dial_out import BridgeName, DialOut, DialOutRequest
 from gateway.core.key import DialOutKey
 from gateway.dial_in import DialIns
 from gateway.dialer import Dialer
 from gateway.guard import Guard
 from gateway.keypad import Keypad
-from gateway.ledger import Ledger, LedgerUnavailable
+from gateway.ledger import Ledger, LedgerUnavailable, RequestOutcome
 from gateway.reaper import Reaper
 from gateway.reconcile import Reconciliation
 from gateway.settlement import from_ms
@@ -35,12 +36,16 @@ RECONCILE_SECONDS = 60.0
 
 
 class Bridge:
-    """Consumes the events of one Asterisk, in order, and keeps it and the ledger in step."""
+    """Consumes the events of one Asterisk, in order, and keeps it and the ledger in step.
+
+    ``bridges`` are the names of all that are served, this one among them.
+    """
 
     def __init__(
         self,
         *,
         name: BridgeName,
+        bridges: Collection[BridgeName],
         ami: AmiClient,
         ledger: Ledger,
         dialer: Dialer,
@@ -57,9 +62,13 @@ class Bridge:
         self._ledger = ledger
         self._reconciliation = reconciliation
         self._guard = guard
-        self._keypad = Keypad(bridge=name, ami=ami, ledger=ledger, dialer=dialer)
-        self._tripwire = Tripwire(bridge=name, ami=ami, ledger=ledger, dialer=dialer)
+        self._tripwire = Tripwire(
+            bridge=name, bridges=bridges, ami=ami, ledger=ledger, dialer=dialer
+        )
         self._abandonment = Abandonment(ami=ami, dialer=dialer, conferences=self.conferences)
+        self._keypad = Keypad(
+            bridge=name, ami=ami, ledger=ledger, dialer=dialer, cancel=self._abandonment.cancel
+        )
         self._reaper = reaper
         self._reconciled = False
         self._ledger_answers = False
@@ -83,6 +92,13 @@ class Bridge:
     def ledger_answers(self) -> bool:
         """Whether the ledger answered the last heartbeat."""
         return self._ledger_answers
+
+    async def place(self, request: DialOutRequest) -> tuple[RequestOutcome, DialOut | None]:
+        """Place a call here, see ``Dialer.place``; its asker may be gone by then."""
+        outcome, dial_out = await self.dialer.place(request)
+        if request.asker_uniqueid is not None:
+            self._abandonment.look_for(request.asker_uniqueid)
+        return outcome, dial_out
 
     def hosts(self, conference_id: str) -> bool:
         """Return whether a conference is in progress here, or somebody is being called into it."""

@@ -8,17 +8,28 @@ Who asks is looked up and not believed. A telephone that we called in ourselves 
 call says; anybody else is whoever the variables of the channel claim, and only in a conference
 that has the channel as a member by Asterisk's own list. Whether there are such a tenant and
 organizer, and whether the meeting is this organizer's, the decision looks at like any other.
+
+That it was asked at all is not believed either: whoever may send AMI events could say so of any
+channel. What is asked is read again from the channel, where only the dialplan has put it.
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid5
 
 import structlog
 
-from gateway.ami import AmiClient, AmiError, ConferenceChanged, Event, Hangup, KeypadReached
+from gateway.ami import (
+    AmiClient,
+    AmiError,
+    ConferenceChanged,
+    Event,
+    Hangup,
+    KeypadCancelReached,
+    KeypadReached,
+)
 from gateway.core.causes import Disposition
 from gateway.core.dial_out import (
     BridgeName,
@@ -38,10 +49,12 @@ log = structlog.get_logger()
 
 OUTCOME = "DIALOUT_OUTCOME"
 OUTCOME_CONTEXT = "dialout-outcome"
+ASKED = "DIALOUT_ASKED"
 
 CALLING = "calling"
 AWAY = "gateway_away"
 OVERLOADED = "overloaded"
+CANCELLED = "cancelled"
 """Words that are told beside the reasons of a refusal and the dispositions of a call."""
 
 DECIDE_SECONDS_MAX = 4.0
@@ -65,6 +78,8 @@ _TOLD_LATER = frozenset(
 )
 """What comes of a call that its asker hears of. Not what the asker has caused."""
 
+_MAY_RING = frozenset({DialOutState.RESERVED, DialOutState.RELEASED})
+
 
 @dataclass(slots=True)
 class Asked:
@@ -83,15 +98,23 @@ class Keypad:
     """Answers those who type numbers in the conferences of one Asterisk."""
 
     def __init__(
-        self, *, bridge: BridgeName, ami: AmiClient, ledger: Ledger, dialer: Dialer
+        self,
+        *,
+        bridge: BridgeName,
+        ami: AmiClient,
+        ledger: Ledger,
+        dialer: Dialer,
+        cancel: Callable[[str], Coroutine[Any, Any, bool]],
     ) -> None:
+        """``cancel`` ends what rings for a channel, and returns whether anything did."""
         self._bridge = bridge
         self._ami = ami
         self._ledger = ledger
         self._dialer = dialer
+        self._cancel_for = cancel
         self._steps: set[asyncio.Task[None]] = set()
         self._whispers: set[asyncio.Task[None]] = set()
-        self._deciding: set[str] = set()
+        self._deciding: set[tuple[str, str]] = set()
         self._asked: dict[str, Asked] = {}
         self._is_closed = False
 
@@ -100,6 +123,8 @@ class Keypad:
         match event:
             case KeypadReached():
                 self._reached(event)
+            case KeypadCancelReached():
+                self._cancel_reached(event)
             case ConferenceChanged(joined=False):
                 self._left(event.uniqueid)
             case Hangup():
@@ -108,7 +133,7 @@ class Keypad:
                 pass
 
     def link_lost(self) -> None:
-        """Expect no more news of any call; what is being placed unheard is abandoned."""
+        """Expect no more news of any call; what has not been placed yet is abandoned."""
         self._asked.clear()
 
     async def drain(self, seconds: float) -> None:
@@ -127,17 +152,14 @@ class Keypad:
     # An entry.
 
     def _reached(self, event: KeypadReached) -> None:
-        if len(self._steps) >= STEPS_MAX:
+        visit = (event.uniqueid, event.visit)
+        if visit in self._deciding or len(self._steps) >= STEPS_MAX:
             log.error("keypad.ignored", channel=event.channel)
-        elif (
-            self._is_closed
-            or event.uniqueid in self._deciding
-            or len(self._deciding) >= ENTRIES_MAX
-        ):
+        elif self._is_closed or len(self._deciding) >= ENTRIES_MAX:
             log.warning("keypad.overloaded", channel=event.channel)
             self._spawn(self._turn_away(event), self._steps)
         else:
-            self._deciding.add(event.uniqueid)
+            self._deciding.add(visit)
             self._spawn(self._answer(event), self._steps)
 
     async def _turn_away(self, event: KeypadReached) -> None:
@@ -152,7 +174,7 @@ class Keypad:
             if word == CALLING and request is not None:
                 self._placed(request, is_told=is_told)
         finally:
-            self._deciding.discard(event.uniqueid)
+            self._deciding.discard((event.uniqueid, event.visit))
 
     async def _decide(self, event: KeypadReached) -> tuple[str | None, DialOutRequest | None]:
         """Return what is to be told, None if it is too late for anything, and of which request."""
@@ -160,6 +182,8 @@ class Keypad:
         try:
             async with asyncio.timeout(DECIDE_SECONDS_MAX):
                 if await self._is_late(event):
+                    return None, None
+                if not await self._is_asked(event, _kept(event)):
                     return None, None
                 request = await self._request(event)
                 if request is None:
@@ -199,20 +223,33 @@ class Keypad:
     def _placed(self, request: DialOutRequest, *, is_told: bool) -> None:
         """Wait for what becomes of a call, or hang it up if nobody waits for it with us."""
         gate_uniqueid = request.key.gate_uniqueid
-        asked = self._asked.get(gate_uniqueid)
-        if not is_told or asked is None:
+        if not is_told:
             log.warning("keypad.unheard", **names(request.key))
             self._give_up(gate_uniqueid)
             return
+        asked = self._asked.get(gate_uniqueid)
+        if asked is None:
+            return  # the asker has left or the link was lost, and both are seen elsewhere
         asked.told_at = _time()
         if asked.disposition is not None:
             self._over(gate_uniqueid, asked.disposition)
+        elif gate_uniqueid not in self._dialer.calls:
+            del self._asked[gate_uniqueid]  # another gateway placed it, and tells what comes of it
 
     def _give_up(self, gate_uniqueid: str) -> None:
+        """Have a call end that we placed. Of one that another gateway placed that one tells."""
         self._asked.pop(gate_uniqueid, None)
-        self._dialer.abandon(gate_uniqueid)
+        if self._dialer.calls.originated(gate_uniqueid) is not None:
+            self._dialer.abandon(gate_uniqueid)
 
-    async def _tell(self, event: KeypadReached, word: str) -> bool:
+    async def _is_asked(self, event: KeypadReached | KeypadCancelReached, asked: str) -> bool:
+        """Return whether the channel says what an event says of it; else somebody made it up."""
+        is_asked = await self._ami.variable(ASKED, channel=event.uniqueid) == asked
+        if not is_asked:
+            log.error("gate.forged", uniqueid=event.uniqueid, channel=event.channel)
+        return is_asked
+
+    async def _tell(self, event: KeypadReached | KeypadCancelReached, word: str) -> bool:
         """Tell the participant who waits; return whether Asterisk says that it was done."""
         try:
             await self._ami.set_variable(OUTCOME, f"{event.visit}:{word}", channel=event.uniqueid)
@@ -220,6 +257,49 @@ class Keypad:
             log.warning("keypad.untold", error=str(error), word=word, channel=event.channel)
             return False
         return True
+
+    # What rings is not wanted any more.
+
+    def _cancel_reached(self, event: KeypadCancelReached) -> None:
+        if self._is_closed or len(self._steps) >= STEPS_MAX:
+            log.error("keypad.ignored", channel=event.channel)
+        else:
+            self._spawn(self._cancel(event), self._steps)
+
+    async def _cancel(self, event: KeypadCancelReached) -> None:
+        """Cancel for one participant. Silence tells him that it may ring on.
+
+        Not a word of ours: a gateway that knows more may have one.
+        """
+        try:
+            async with asyncio.timeout(DECIDE_SECONDS_MAX):
+                if not await self._is_asked(event, f"{event.visit}:cancel"):
+                    return
+                is_quiet = await self._cancel_for(event.uniqueid) or await self._knows_askers()
+        except (TimeoutError, AmiError, LedgerUnavailable) as error:
+            log.warning("keypad.undecided", error=repr(error), channel=event.channel)
+            return
+        log.info("keypad.cancelled", is_quiet=is_quiet, channel=event.channel)
+        if is_quiet:
+            await self._tell(event, CANCELLED)
+
+    async def _knows_askers(self) -> bool:
+        """Return whether of each number that was typed and may ring we know by which channel.
+
+        Not of one that was typed at another gateway, or before this one began.
+        """
+        for dial_out in await self._ledger.open_dial_outs(self._bridge):
+            if (
+                dial_out.request.kind is DialOutKind.KEYPAD
+                and dial_out.state in _MAY_RING
+                and not self._knows_asker(dial_out.request.key.gate_uniqueid)
+            ):
+                return False
+        return True
+
+    def _knows_asker(self, gate_uniqueid: str) -> bool:
+        request = self._dialer.calls.request(gate_uniqueid)
+        return request is not None and request.asker_uniqueid is not None
 
     # Who asks.
 
@@ -268,6 +348,8 @@ class Keypad:
         if asked is None:
             return
         call = self._dialer.calls.call(event.uniqueid)  # None if another gateway follows it
+        if call is None and asked.told_at is None:
+            return
         ending = (
             None if call is None else call.ending(gate_cause=event.cause, gate_at_ms=event.at or 0)
         )
@@ -313,6 +395,12 @@ async def _contained(step: Coroutine[Any, Any, None]) -> None:
         await step
     except Exception:
         log.exception("keypad.failed")
+
+
+def _kept(event: KeypadReached) -> str:
+    """Return what the dialplan keeps in the channel of what the event says."""
+    said = (event.visit, event.number, event.tenant, event.organizer, event.initiator)
+    return ":".join((*said, event.conference))
 
 
 def _claimed(event: KeypadReached, bridge: BridgeName) -> DialOutRequest | None:

@@ -11,7 +11,7 @@ gateway released it: no other one could have either.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine, Iterable
 from enum import StrEnum
 from typing import Any
 
@@ -20,7 +20,7 @@ import structlog
 from gateway import metrics
 from gateway.ami import AmiClient, AmiError, AmiRefused, Channel, DialBegin, Event
 from gateway.core.causes import CAUSE_REFUSED
-from gateway.core.dial_out import BridgeName
+from gateway.core.dial_out import BridgeName, DialOutKind, DialOutState
 from gateway.dialer import TRUNK_CHANNELS, Dialer
 from gateway.ledger import Ledger, LedgerUnavailable
 
@@ -32,6 +32,7 @@ LEDGER_SECONDS = 1.0
 RELEASES_MAX = 10_000
 """How many releases are remembered, so that none is good for a second leg."""
 
+_UNDER_WAY = frozenset({DialOutState.RELEASED, DialOutState.ANSWERED})
 _DIALLED = "AppDial"
 _ANSWERED = "Up"
 _CALLS_IN = "Ring"
@@ -47,12 +48,19 @@ class Breach(StrEnum):
 
 
 class Tripwire:
-    """Watches the trunk of one Asterisk."""
+    """Watches the trunk of one Asterisk. ``bridges`` are all that the settings name."""
 
     def __init__(
-        self, *, bridge: BridgeName, ami: AmiClient, ledger: Ledger, dialer: Dialer
+        self,
+        *,
+        bridge: BridgeName,
+        bridges: Collection[BridgeName],
+        ami: AmiClient,
+        ledger: Ledger,
+        dialer: Dialer,
     ) -> None:
         self._bridge = bridge
+        self._bridges = bridges
         self._ami = ami
         self._ledger = ledger
         self._dialer = dialer
@@ -76,15 +84,19 @@ class Tripwire:
         """Hang up the legs that began while nobody watched, and that are of no open dial-out.
 
         The calls must have been reconciled before. A leg that an Originate dialled, and that was
-        answered before this look, cannot be told from a call that came in; it stays.
+        answered before this look, cannot be told from a call that came in; it stays. So does the
+        leg of a call whose bridge the settings do not name: this Asterisk may have had its name.
 
-        Raises ``AmiError``; nothing is hung up then.
+        Raises ``AmiError`` or ``LedgerUnavailable``; nothing is hung up then.
         """
         suspects = self._unaccounted(await self._ami.channels())
         if not suspects:
             return
+        forgotten = await self._gates_of_forgotten_bridges()
         # The first list may be older than the end of a call that was settled meanwhile.
-        again = self._unaccounted(await self._ami.channels())
+        channels = await self._ami.channels()
+        paid = {each.linkedid for each in channels if each.uniqueid in forgotten}
+        again = self._unaccounted(each for each in channels if each.linkedid not in paid)
         for uniqueid in suspects.keys() & again.keys():
             await self._trip(suspects[uniqueid].name, dialled_by="", breach=Breach.FOUND)
 
@@ -97,20 +109,26 @@ class Tripwire:
         await asyncio.gather(*self._steps, return_exceptions=True)
 
     async def _judge(self, event: DialBegin) -> None:
-        breach = await self._breach(event)
+        error = None
+        try:
+            breach = await self._breach(event)
+        except (TimeoutError, LedgerUnavailable) as away:
+            breach, error = Breach.LEDGER_AWAY, repr(away)
         if breach is not None:
-            await self._trip(event.dest_channel, dialled_by=event.uniqueid, breach=breach)
+            await self._trip(
+                event.dest_channel, dialled_by=event.uniqueid, breach=breach, error=error
+            )
 
     async def _breach(self, event: DialBegin) -> Breach | None:
-        """Return why a leg must not be; None for one that another gateway let begin."""
+        """Return why a leg must not be; None for one that another gateway let begin.
+
+        Raises ``LedgerUnavailable``, or ``TimeoutError`` when the ledger takes too long.
+        """
         gate_uniqueid = event.uniqueid
         if not gate_uniqueid:
             return Breach.NOT_RELEASED  # an Originate, which is never the gate's
-        try:
-            async with asyncio.timeout(LEDGER_SECONDS):
-                released = await self._ledger.is_released(gate_uniqueid, self._bridge)
-        except (TimeoutError, LedgerUnavailable):
-            return Breach.LEDGER_AWAY
+        async with asyncio.timeout(LEDGER_SECONDS):
+            released = await self._ledger.is_released(gate_uniqueid, self._bridge)
         if not released:
             return Breach.NOT_RELEASED
         return None if self._is_first(gate_uniqueid, event.dest_uniqueid) else Breach.SECOND_LEG
@@ -124,7 +142,17 @@ class Tripwire:
             self._legs.popitem(last=False)
         return first == leg
 
-    def _unaccounted(self, channels: tuple[Channel, ...]) -> dict[str, Channel]:
+    async def _gates_of_forgotten_bridges(self) -> frozenset[str]:
+        """Return the gates of the calls under way that no bridge of the settings follows."""
+        return frozenset(
+            each.channel_uniqueid
+            for each in await self._ledger.open_dial_outs()
+            if each.request.bridge not in self._bridges
+            and each.request.kind is not DialOutKind.DIAL_IN
+            and each.state in _UNDER_WAY
+        )
+
+    def _unaccounted(self, channels: Iterable[Channel]) -> dict[str, Channel]:
         """Return the legs that were dialled and that nothing is known of, by uniqueid."""
         known = self._in_hand.union(self._legs.values())
         return {
@@ -135,7 +163,9 @@ class Tripwire:
             and not self._dialer.calls.has_leg(each.uniqueid)
         }
 
-    async def _trip(self, channel: str, *, dialled_by: str, breach: Breach) -> None:
+    async def _trip(
+        self, channel: str, *, dialled_by: str, breach: Breach, error: str | None = None
+    ) -> None:
         """Hang a leg up. By its name, which Asterisk gave it: its uniqueid its maker may choose."""
         try:
             await self._ami.hangup(channel, cause=CAUSE_REFUSED)
@@ -145,7 +175,9 @@ class Tripwire:
             # If it is still there it is found after the next reconciliation.
             log.warning("trunk.hangup_failed", error=str(error), channel=channel)
         metrics.tripped(self._bridge, breach)
-        log.error("trunk.tripped", channel=channel, dialled_by=dialled_by, breach=breach)
+        log.error(
+            "trunk.tripped", channel=channel, dialled_by=dialled_by, breach=breach, error=error
+        )
 
     def _spawn(self, leg: str, step: Coroutine[Any, Any, None]) -> None:
         self._in_hand.add(leg)

@@ -127,6 +127,34 @@ async def test_the_asker_of_a_request_is_who_its_channel_says(hall: Hall) -> Non
     await stays.leave()
 
 
+async def test_nothing_rings_for_an_asker_who_was_gone_before(hall: Hall) -> None:
+    """Whoever hangs up while the request is on its way: no event tells of it any more."""
+    room, number = hall.new_room(), london("80")
+    asker, stays = await hall.enter(room), await hall.enter(room)
+    await asker.leave()
+
+    placed = await hall.meeting.place(number, conference_id=room, asker_channel=asker.uniqueid)
+
+    assert (await hall.meeting.ended(placed["dial_out_id"], 5))["disposition"] == "cancelled"
+    assert causes(hall, placed) == ["asker_left"]
+    await stays.leave()
+
+
+async def test_an_asker_who_has_not_joined_yet_is_waited_for(hall: Hall) -> None:
+    """The page may know the channel before it is in the conference; here it never will be."""
+    number = london("80")
+    asker = await hall.enter(hall.new_room())
+    placed = await hall.meeting.place(
+        number, conference_id=hall.new_room(), asker_channel=asker.uniqueid
+    )
+
+    with pytest.raises(TimeoutError):
+        await hall.meeting.ended(placed["dial_out_id"], seconds=1.5)
+
+    await asker.leave()
+    await cancelled(hall, number)
+
+
 async def test_a_key_cancels_what_rings_for_this_participant(hall: Hall) -> None:
     """*2, and the participant is in the room again."""
     room, his, others = hall.new_room(), london("80"), london("80")

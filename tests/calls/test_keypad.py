@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -9,7 +11,9 @@ import pytest_asyncio
 from gateway.core.choices import MeetingPermission
 from gateway.core.facts import DialOutPermission
 from tests.calls.meeting import ORGANIZER, Answer, london, nairobi
-from tests.calls.participants import Hall, as_typed, hall_of, hall_stack
+from tests.calls.participants import Hall, Participant, as_typed, hall_of, hall_stack
+from tests.calls.test_guard import tampering
+from tests.gate.ami_socket import Action, AmiSocket
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
 
@@ -262,6 +266,119 @@ async def test_without_the_database_nobody_is_called_later(hall: Hall) -> None:
     assert await asker.dials(number) == "calling"
     await hall.meeting.cancel((await hall.asked(number))["dial_out_id"])
     await asker.leave()
+
+
+async def test_after_the_death_of_its_gateway_nothing_is_called_cancelled(
+    hall: Hall, tmp_path: Path
+) -> None:
+    """Pressed when it is dead or when it is back: nobody knows any more who typed what rings.
+
+    The gateway beside it does not, either, and says nothing.
+    """
+    async with hall_of(
+        hall.parts, tmp_path / "gateway.log", DIALOUT_CALL__RING_SECONDS="60"
+    ) as seen:
+        room, numbers = seen.new_room(), [london("80"), london("80")]
+        askers = [await seen.enter(room), await seen.enter(room)]
+        for asker, number in zip(askers, numbers, strict=True):
+            assert await asker.dials(number) == "calling"
+            await seen.meeting.rings(number)
+
+        await seen.service.kill()
+        await askers[0].press("*2")
+        await seen.service.start()
+        await askers[1].press("*2")
+
+        assert await asyncio.gather(*(each.heard() for each in askers)) == ["gateway_away"] * 2
+        for asker in askers:
+            await asker.leave()
+
+
+async def test_a_press_waits_until_it_is_known_what_was_answered(
+    hall: Hall, tmp_path: Path
+) -> None:
+    """A link that was lost, a ledger that is away: the press is answered once both are there."""
+    parts = hall.parts
+    async with (
+        tampering(parts.asterisk.ami_port) as way,
+        hall_of(
+            parts,
+            tmp_path / "gateway.log",
+            DIALOUT_BRIDGES__MAIN__PORT=str(way.port),
+            DIALOUT_CALL__RING_SECONDS="60",
+        ) as seen,
+    ):
+        room, number = seen.new_room(), london("80")
+        asker = await seen.enter(room)
+        assert await asker.dials(number) == "calling"
+        await seen.meeting.rings(number)
+        await parts.postgres.stop()
+        try:
+            way.cut()
+            async with asyncio.timeout(5):
+                while not seen.log("calls.unreconciled"):
+                    await asyncio.sleep(0.05)
+            await asker.press("*2")
+        finally:
+            await parts.postgres.start()
+
+        assert await asker.heard() == "cancelled"
+        async with asyncio.timeout(5):
+            while "CANCEL" not in seen.meeting.carrier.requests(number):
+                await asyncio.sleep(0.05)
+        await asker.leave()
+
+
+@asynccontextmanager
+async def bystander(hall: Hall) -> AsyncIterator[AmiSocket]:
+    """Log in by an account that may send events and nothing else."""
+    asterisk = hall.parts.asterisk
+    accounts = asterisk.directory / "etc" / "manager.conf"
+    before = accounts.read_text()
+    accounts.write_text(f"{before}\n[bystander]\nsecret = bystander\nread = user\nwrite = user\n")
+    await asterisk.cli("manager reload")
+    try:
+        async with AmiSocket(asterisk.host, asterisk.ami_port, "bystander", "bystander") as account:
+            yield account
+    finally:
+        accounts.write_text(before)
+        await asterisk.cli("manager reload")
+
+
+async def test_an_entry_that_nobody_typed_is_not_placed(hall: Hall) -> None:
+    """An event may name any channel; what the channel itself was asked, only the dialplan says."""
+    room, number, rings = hall.new_room(), london("10"), london("80")
+    asker = await hall.enter(room)
+    assert await asker.dials(rings) == "calling"
+    known = len(hall.log("gate.forged"))
+
+    async with bystander(hall) as account:
+        await account.send(*_forged(asker, "DialoutKeypadCancel"))
+        await account.send(*_forged(asker, "DialoutKeypad", number))
+        async with asyncio.timeout(5):
+            while len(hall.log("gate.forged")) < known + 2:
+                await asyncio.sleep(0.05)
+
+    assert hall.meeting.invites(number) == 0
+    still = await hall.meeting.read((await hall.asked(rings))["dial_out_id"])
+    assert still["state"] == "released"
+    await asker.leave()
+    await hall.meeting.ended(still["dial_out_id"])
+    await hall.meeting.assert_books_are_clean()
+
+
+def _forged(asker: Participant, event: str, number: str = "") -> Action:
+    """Return an event that says of a member what he could have typed."""
+    says = {"CONFERENCE": asker.room, **asker.hall.named()}
+    return [
+        ("Action", "UserEvent"),
+        ("UserEvent", event),
+        ("Channel", asker.channel),
+        ("Uniqueid", asker.uniqueid),
+        ("Visit", "123456789123456789"),
+        ("Number", as_typed(number)),
+        *((name.capitalize(), value) for name, value in says.items()),
+    ]
 
 
 async def hall_is_ready(hall: Hall) -> None:

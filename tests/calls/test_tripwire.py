@@ -14,6 +14,7 @@ import pytest
 import pytest_asyncio
 
 from gateway import db
+from gateway.core.dial_out import BridgeName
 from gateway.core.key import DialOutKey
 from gateway.lab.caller import Caller
 from gateway.lab.carrier import find_sipp
@@ -379,6 +380,38 @@ async def test_what_began_while_no_gateway_watched_is_found(own_site: Site) -> N
     await site.meeting.assert_books_are_clean()
     await site.parts.asterisk.cli("channel request hangup all")
     assert (await calls_in).was_hung_up
+
+
+async def test_a_call_of_a_bridge_that_was_renamed_goes_on(own_site: Site) -> None:
+    """Somebody has paid for it, by the name of before; what nobody paid for is hung up."""
+    site = own_site
+    placed = await site.meeting.place(london("10"))
+    await site.meeting.answered(placed["dial_out_id"])
+    await site.service.stop()
+    rogue = london("10")
+    await site.originate(_by_own_dial(rogue))
+    talking = await site.leg(rogue)
+    await site.application.event("DialEnd", DestUniqueid=talking["DestUniqueid"])
+
+    log = site.log.with_name("renamed.log")
+    async with Service(
+        site.parts.asterisk,
+        database=site.parts.gateway,
+        output=log,
+        options=OPTIONS,
+        bridge=BridgeName("london"),
+    ):
+        await site.tripped("found", log=log)
+        await site.asked(rogue, "INVITE", "ACK", "BYE")
+        assert len(site.trips(log)) == 1
+        channels = await site.parts.asterisk.cli("core show channels concise")
+        assert site.gate(placed) in channels
+
+    await site.service.start()
+    assert (await site.meeting.read(placed["dial_out_id"]))["state"] == "answered"
+    await site.meeting.cancel(placed["dial_out_id"])
+    await site.meeting.ended(placed["dial_out_id"])
+    await site.meeting.assert_books_are_clean()
 
 
 async def test_a_hundred_legs_live_less_than_fifty_milliseconds_each(site: Site) -> None:
