@@ -1,10 +1,7 @@
 """One request, from what was asked to what the ledger set aside: facts, decision, reservation."""
 
-import asyncio
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from uuid import UUID
-from weakref import WeakValueDictionary
 
 import structlog
 
@@ -25,11 +22,6 @@ log = structlog.get_logger()
 UNCLAIMED_SECONDS_MAX = 30
 """How long a reservation waits for its gate. The gate is reached in milliseconds."""
 
-
-TENANT_REQUESTS_MAX = 4
-"""Requests of one tenant that use a connection at once. They queue for the tenant's row in
-any case; so they queue here, and leave the other connections to the other tenants."""
-
 _COUNTED_BEFORE = frozenset({RequestOutcome.EXISTS, RequestOutcome.EXISTS_WITH_DIFFERENT_TERMS})
 
 
@@ -45,7 +37,6 @@ class Admission:
         self._ledger = ledger
         self._inquiry = inquiry
         self._terms = terms
-        self._places: WeakValueDictionary[UUID, asyncio.Semaphore] = WeakValueDictionary()
 
     async def admit(
         self, request: DialOutRequest, *, at: datetime, gate_uniqueid: str | None = None
@@ -59,7 +50,7 @@ class Admission:
         Raises ``LedgerUnavailable``; whether anything was written is then unknown, and
         asking again with the same key finds out.
         """
-        async with self._place(request.key.tenant_id):
+        async with self._inquiry.place(request.key.tenant_id):
             outcome, dial_out = await self._admit(request, at, gate_uniqueid)
         if outcome not in _COUNTED_BEFORE:
             metrics.admitted(request.bridge, outcome, dial_out)
@@ -75,7 +66,7 @@ class Admission:
 
         Raises ``LedgerUnavailable``, as ``admit`` does.
         """
-        async with self._place(request.key.tenant_id):
+        async with self._inquiry.place(request.key.tenant_id):
             admitted = await self._admit_dial_in(request, caller, at, uniqueid)
         if not isinstance(admitted, Free) and admitted[0] not in _COUNTED_BEFORE:
             metrics.admitted(request.bridge, *admitted)
@@ -105,12 +96,6 @@ class Admission:
                     uniqueid=uniqueid,
                     needs_funds=needs_funds,
                 )
-
-    def _place(self, tenant_id: UUID) -> asyncio.Semaphore:
-        place = self._places.get(tenant_id)
-        if place is None:
-            place = self._places[tenant_id] = asyncio.Semaphore(TENANT_REQUESTS_MAX)
-        return place
 
     async def _admit(
         self, request: DialOutRequest, at: datetime, gate_uniqueid: str | None

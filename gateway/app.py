@@ -138,6 +138,7 @@ def _bridge(
     )
     return Bridge(
         name=name,
+        bridges=frozenset(map(BridgeName, settings.bridges)),
         ami=ami,
         ledger=ledger,
         dialer=dialer,

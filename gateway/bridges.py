@@ -109,7 +109,7 @@ class Bridges:
         One that was asked for before is its own bridge's, wherever the conference is by now.
         """
         with structlog.contextvars.bound_contextvars(bridge=request.bridge):
-            outcome, dial_out = await self._bridge(request.bridge).dialer.place(request)
+            outcome, dial_out = await self._bridge(request.bridge).place(request)
         if (
             outcome is RequestOutcome.EXISTS
             and dial_out is not None
@@ -131,10 +131,15 @@ class Bridges:
             return await bridge.dialer.cancel(key)
 
     async def cancel_unanswered(self, key: DialOutKey) -> CancelOutcome:
-        """End a dial-out on its own bridge, unless answered; see ``Dialer.cancel_unanswered``."""
+        """End a dial-out on its own bridge, unless answered; see ``Dialer.cancel_unanswered``.
+
+        One that is answered on record needs no bridge to say so.
+        """
         dial_out = await self._ledger.dial_out(key)
         if dial_out is None or dial_out.state in _OVER:
             return CancelOutcome.OVER
+        if dial_out.state is DialOutState.ANSWERED:
+            return CancelOutcome.ANSWERED
         bridge = self._bridge(dial_out.request.bridge)
         with structlog.contextvars.bound_contextvars(bridge=bridge.name):
             return await bridge.dialer.cancel_unanswered(key)

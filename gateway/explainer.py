@@ -102,8 +102,12 @@ class Explainer:
         """Return what ``request`` would be answered at ``at``. Nothing is reserved or recorded.
 
         What licences, rates and lists say is of that instant; what the sources have left is of
-        today, because history keeps no balances.
+        today, because history keeps no balances. It queues with what the tenant really asks for.
         """
+        async with self._inquiry.place(request.key.tenant_id):
+            return await self._rehearsed(request, at)
+
+    async def _rehearsed(self, request: DialOutRequest, at: datetime) -> Answer:
         facts = await self._inquiry.facts(request, at)
         explanation = explain(facts, at=at, metadata_version=METADATA_VERSION)
         decision = explanation.decision

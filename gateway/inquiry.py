@@ -1,9 +1,11 @@
 """What is known of one request: everything that policy must know before it can decide."""
 
+import asyncio
 from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 from gateway.core.dial_out import BridgeName, DialOutKind, DialOutRequest
 from gateway.core.e164 import (
@@ -26,6 +28,11 @@ from gateway.core.facts import (
 from gateway.core.trunk import Trunk
 from gateway.ledger import DestinationAnswer, Ledger, MeetingPermissions, TriedDeck
 
+TENANT_REQUESTS_MAX = 4
+"""Requests of one tenant that use a connection at once, those that only ask among them. Those
+that reserve queue for the tenant's row in any case; so all of them queue here, and leave the other
+connections to the other tenants."""
+
 _NO_TRUNK = Trunk(regions=frozenset())
 """Of a bridge that is not in the settings: it reaches nothing."""
 
@@ -39,6 +46,14 @@ class Inquiry:
     def __init__(self, *, ledger: Ledger, trunks: Mapping[BridgeName, Trunk]) -> None:
         self._ledger = ledger
         self._trunks = trunks
+        self._places: WeakValueDictionary[UUID, asyncio.Semaphore] = WeakValueDictionary()
+
+    def place(self, tenant_id: UUID) -> asyncio.Semaphore:
+        """Return what a tenant's requests are to hold from the first fact to the reservation."""
+        place = self._places.get(tenant_id)
+        if place is None:
+            place = self._places[tenant_id] = asyncio.Semaphore(TENANT_REQUESTS_MAX)
+        return place
 
     def knows(self, bridge: BridgeName) -> bool:
         """Return whether it is known what a bridge reaches."""

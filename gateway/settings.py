@@ -522,6 +522,19 @@ class Settings(PlacingSettings):
         return self
 
     @model_validator(mode="after")
+    def _each_its_own(self) -> Self:
+        """Insist that no two are one Asterisk: each would hang up what the other one dials."""
+        names: dict[tuple[str, int], str] = {}
+        for name, bridge in self.bridges.items():
+            other = names.setdefault((bridge.host.lower(), bridge.port), name)
+            if other != name:
+                raise ValueError(
+                    f"bridges.{other} and bridges.{name} are the same Asterisk, {bridge.host} "
+                    f"port {bridge.port}; give each its own host or port, or keep one of them"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _tokens_differ(self) -> Self:
         if self.admin.token_text() == self.api.token_text():
             raise ValueError("admin.token is api.token: whoever may call could provision")

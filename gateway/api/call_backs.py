@@ -1,8 +1,12 @@
 """Call me back: the telephone that one could not hear, called once more, over HTTP."""
 
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Annotated
-from uuid import UUID
+from uuid import UUID, uuid5
+from weakref import WeakValueDictionary
 
 from fastapi import APIRouter, Header, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,12 +15,16 @@ from gateway.api.dial_outs import DialOutAnswer, chosen_id, conflict, placed
 from gateway.api.faults import FAULTS, Fault, Refused, unknown_dial_out
 from gateway.bridges import Bridges
 from gateway.core.dial_out import DialOut, DialOutKind, DialOutRequest
+from gateway.core.e164 import E164
 from gateway.core.key import DialOutKey
 from gateway.ledger import Ledger
 from gateway.progress import Progress
 
 END_SECONDS_MAX = 5.0
-"""How long the old call may take to end. It takes milliseconds while Asterisk answers."""
+"""How long old calls may take to end. They take milliseconds while Asterisk answers."""
+
+_Telephone = tuple[UUID, str | None, str, E164]
+"""One that Call Me rings: tenant, initiator, conference, destination."""
 
 
 class CallBackBody(BaseModel):
@@ -26,13 +34,14 @@ class CallBackBody(BaseModel):
 
     dial_out_id: UUID | None = Field(
         default=None,
-        description="Chosen by the client, so that a retry is the same call back. "
-        "An `Idempotency-Key` header does the same.",
+        description="Chosen by the client. An `Idempotency-Key` header does the same. "
+        "Default: one that the old id stands for, so that a retry is the same call back.",
     )
 
 
 def call_backs(bridges: Bridges, ledger: Ledger, progress: Progress) -> APIRouter:
     """Return the route of calling back."""
+    line = _Line(bridges, ledger, progress)
     router = APIRouter(prefix="/v1/dial-outs", tags=["dial-outs"], responses=FAULTS)
 
     @router.post("/{dial_out_id}/call-back", status_code=201, response_model_exclude_none=True)
@@ -45,35 +54,82 @@ def call_backs(bridges: Bridges, ledger: Ledger, progress: Progress) -> APIRoute
     ) -> DialOutAnswer:
         """Call the telephone of an answered Call Me again, into the same conference.
 
-        It is hung up first if it is still up: nobody pays for two calls at once. The new call
-        is decided and paid for as any other.
+        It is hung up first if it is still up, and so is any other Call Me of this person to it:
+        nobody pays for two calls at once. The new call is decided and paid for as any other.
+        Without an id, or with the same one, it is one call back however often it is asked for.
         """
-        old = await _answered(DialOutKey(tenant_id=tenant_id, dial_out_id=dial_out_id))
+        old = await _answered(ledger, DialOutKey(tenant_id=tenant_id, dial_out_id=dial_out_id))
         chosen = None if body is None else body.dial_out_id
+        if chosen is None and idempotency_key is None:
+            chosen = uuid5(dial_out_id, "call-back")
         request = _again(old, chosen_id(tenant_id, chosen, idempotency_key))
         if request.key == old.request.key:
             raise conflict(request.key)
-        await _hang_up(old)
-        return await placed(bridges, request, response)
-
-    async def _answered(key: DialOutKey) -> DialOut:
-        dial_out = await ledger.dial_out(key)
-        if dial_out is None:
-            raise unknown_dial_out(key)
-        if dial_out.request.kind is not DialOutKind.CALL_ME:
-            raise Refused(409, _NO_CALL_ME)
-        if dial_out.answered_at is None:
-            raise Refused(409, _NEVER_ANSWERED)
-        return dial_out
-
-    async def _hang_up(dial_out: DialOut) -> None:
-        if dial_out.ended_at is not None:
-            return
-        now = await bridges.cancel(dial_out.request.key) or dial_out
-        if not await progress.until_ended(now, END_SECONDS_MAX):
-            raise Refused(503, _STILL_UP)
+        async with line.free(_telephone(old), for_=request.key):
+            return await placed(bridges, request, response)
 
     return router
+
+
+async def _answered(ledger: Ledger, key: DialOutKey) -> DialOut:
+    """Return a Call Me that somebody has answered; ``Refused`` for anything else."""
+    dial_out = await ledger.dial_out(key)
+    if dial_out is None:
+        raise unknown_dial_out(key)
+    if dial_out.request.kind is not DialOutKind.CALL_ME:
+        raise Refused(409, _NO_CALL_ME)
+    if dial_out.answered_at is None:
+        raise Refused(409, _NEVER_ANSWERED)
+    return dial_out
+
+
+class _Line:
+    """Keeps telephones free for the calls back to them, one of which is placed at a time."""
+
+    def __init__(self, bridges: Bridges, ledger: Ledger, progress: Progress) -> None:
+        self._bridges = bridges
+        self._ledger = ledger
+        self._progress = progress
+        self._turns: WeakValueDictionary[_Telephone, asyncio.Lock] = WeakValueDictionary()
+
+    @contextlib.asynccontextmanager
+    async def free(self, telephone: _Telephone, *, for_: DialOutKey) -> AsyncIterator[None]:
+        """Wait for the turn of a call, and hang up what is open, unless the call is a repeated one.
+
+        Raises ``Refused`` if something does not end.
+        """
+        async with self._turns.setdefault(telephone, asyncio.Lock()):
+            if await self._ledger.dial_out(for_) is None:
+                await self._hang_up(telephone)
+            yield
+
+    async def _hang_up(self, telephone: _Telephone) -> None:
+        tenant_id, initiator_id, conference_id, _ = telephone
+        is_ended = await asyncio.gather(
+            *(
+                self._ended(each)
+                for each in await self._ledger.unended(tenant_id, conference_id, initiator_id)
+                if each.request.kind is DialOutKind.CALL_ME and _telephone(each) == telephone
+            )
+        )
+        if not all(is_ended):
+            raise Refused(503, _STILL_UP)
+
+    async def _ended(self, dial_out: DialOut) -> bool:
+        now = await self._bridges.cancel(dial_out.request.key) or dial_out
+        return await self._progress.until_ended(now, END_SECONDS_MAX)
+
+
+def _telephone(dial_out: DialOut) -> _Telephone:
+    """Return whose telephone a call is to that was not refused."""
+    request = dial_out.request
+    assert dial_out.destination is not None, "what was not refused has a destination"
+    return (
+        request.key.tenant_id,
+        request.initiator_id,
+        request.conference_id,
+        dial_out.destination,
+    )
 
 
 def _again(dial_out: DialOut, dial_out_id: UUID) -> DialOutRequest:

@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from gateway.api.dial_outs import ConferenceText, OrganizerText
 from gateway.api.faults import FAULTS
 from gateway.bridges import Bridges
-from gateway.dialer import CancelOutcome
+from gateway.core.key import DialOutKey
+from gateway.dialer import BridgeUnavailable, CancelOutcome
 from gateway.ledger import Ledger
 
 
@@ -27,8 +28,14 @@ class CancellationBody(BaseModel):
 class CancellationAnswer(BaseModel):
     """What became of the calls that had not ended."""
 
-    cancelled: list[UUID] = Field(description="What rang or was on its way: nothing is charged.")
+    cancelled: list[UUID] = Field(
+        description="What rang or was on its way. Nothing is charged, but for a telephone that "
+        "answers in that very moment: it is hung up, and billed the second that it began."
+    )
     answered: list[UUID] = Field(description="What somebody has answered: it goes on.")
+    unreachable: list[UUID] = Field(
+        description="What nobody has answered, on a bridge that is away: it may ring on."
+    )
 
 
 def cancellations(bridges: Bridges, ledger: Ledger) -> APIRouter:
@@ -39,19 +46,31 @@ def cancellations(bridges: Bridges, ledger: Ledger) -> APIRouter:
     async def cancel(body: CancellationBody) -> CancellationAnswer:
         """Have everything ring no longer that was asked for out of a conference.
 
-        What was answered goes on. To be asked again after a fault: what was cancelled stays so.
+        What was answered goes on. To be asked again after a fault, or while anything is
+        unreachable: what was cancelled stays so. 503 if nothing at all could be reached.
         """
         found = await ledger.unended(body.tenant_id, body.conference_id, body.initiator_id)
-        answer = CancellationAnswer(cancelled=[], answered=[])
+        answer = CancellationAnswer(cancelled=[], answered=[], unreachable=[])
         for dial_out in found:
             key = dial_out.request.key
-            match await bridges.cancel_unanswered(key):
+            match await _cancelled(key):
                 case CancelOutcome.CANCELLED:
                     answer.cancelled.append(key.dial_out_id)
                 case CancelOutcome.ANSWERED:
                     answer.answered.append(key.dial_out_id)
                 case CancelOutcome.OVER:
                     pass
+                case None:
+                    answer.unreachable.append(key.dial_out_id)
+        if answer.unreachable and not (answer.cancelled or answer.answered):
+            raise BridgeUnavailable
         return answer
+
+    async def _cancelled(key: DialOutKey) -> CancelOutcome | None:
+        """Return what became of one call; None if its bridge is away."""
+        try:
+            return await bridges.cancel_unanswered(key)
+        except BridgeUnavailable:
+            return None
 
     return router

@@ -11,6 +11,7 @@ from fastapi.responses import StreamingResponse
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 
 from gateway.api.faults import FAULTS, Fault, Refused, unknown_dial_out
+from gateway.core.dial_out import DialOutKind
 from gateway.core.key import DialOutKey
 from gateway.core.progress import LAST_NUMBERS, Stage, Step
 from gateway.ledger import Ledger
@@ -58,10 +59,11 @@ def events(ledger: Ledger, progress: Progress) -> APIRouter:
         `data` a JSON object with `stage`, `at`, `text` and, at the end, why or what it came to.
         A stage may be left out, none comes twice or after a later one, and the stream ends with
         `ended` or `refused`. With the `Last-Event-ID` of any gateway it goes on after that.
+        A telephone that has called in is on record, too, and has no stages: 404.
         """
         key = DialOutKey(tenant_id=tenant_id, dial_out_id=dial_out_id)
         dial_out = await ledger.dial_out(key)
-        if dial_out is None:
+        if dial_out is None or dial_out.request.kind is DialOutKind.DIAL_IN:
             raise unknown_dial_out(key)
         after = _NUMBERS.get(last_event_id, 0)
         if after in LAST_NUMBERS:

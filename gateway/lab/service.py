@@ -11,6 +11,7 @@ from typing import Self
 
 import httpx
 
+from gateway.core.dial_out import MAIN_BRIDGE, BridgeName
 from gateway.lab import program
 from gateway.lab.asterisk import Asterisk
 from gateway.lab.program import LabError
@@ -28,7 +29,8 @@ class Service:
     """One gateway process beside an Asterisk. It may be killed and started again.
 
     ``output`` is the file that takes its log lines; None shows them on our own standard
-    output, as they happen. ``options`` are further settings, by their environment names.
+    output, as they happen. ``options`` are further settings, by their environment names;
+    ``bridge`` is what they call the Asterisk.
     As a context manager it is started and stopped.
     """
 
@@ -39,19 +41,21 @@ class Service:
         database: DatabaseSettings,
         output: Path | None = None,
         options: dict[str, str] | None = None,
+        bridge: BridgeName = MAIN_BRIDGE,
     ) -> None:
         self.port = program.free_port(socket.SOCK_STREAM)
         self.token = secrets.token_hex(24)
         self._output = output
         self._process: asyncio.subprocess.Process | None = None
+        named = f"DIALOUT_BRIDGES__{bridge.upper()}__"
         self._environment = {
-            "DIALOUT_BRIDGES__MAIN__PORT": str(asterisk.ami_port),
-            "DIALOUT_BRIDGES__MAIN__USERNAME": asterisk.account,
-            "DIALOUT_BRIDGES__MAIN__SECRET": asterisk.secret,
+            f"{named}PORT": str(asterisk.ami_port),
+            f"{named}USERNAME": asterisk.account,
+            f"{named}SECRET": asterisk.secret,
+            f"{named}CALLER_ID": CALLER_ID,
             "DIALOUT_DATABASE__DSN": database.dsn.get_secret_value(),
             "DIALOUT_API__PORT": str(self.port),
             "DIALOUT_API__TOKEN": self.token,
-            "DIALOUT_BRIDGES__MAIN__CALLER_ID": CALLER_ID,
             **(options or {}),
         }
 

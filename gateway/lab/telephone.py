@@ -182,10 +182,12 @@ async def ear_on(port: int) -> AsyncIterator[Ear]:
 
 
 @asynccontextmanager
-async def telephones_on(port: int, *, presses: str) -> AsyncIterator[None]:
-    """Have each telephone press keys, once, a moment after it heard something."""
+async def telephones_on(
+    port: int, *, presses: str, after_seconds: float = _LISTENS_SECONDS
+) -> AsyncIterator[None]:
+    """Have each telephone press keys, once, so many seconds after it first heard something."""
     async with ear_on(port) as ear:
-        pressing = asyncio.create_task(_press_on_each(ear, presses))
+        pressing = asyncio.create_task(_press_on_each(ear, presses, after_seconds))
         try:
             yield
         finally:
@@ -193,16 +195,16 @@ async def telephones_on(port: int, *, presses: str) -> AsyncIterator[None]:
             await asyncio.wait({pressing})
 
 
-async def _press_on_each(ear: Ear, keys: str) -> None:
+async def _press_on_each(ear: Ear, keys: str, after_seconds: float) -> None:
     async with asyncio.TaskGroup() as telephones:
         while True:
-            telephones.create_task(_listen_and_press(await ear.arrival(), keys))
+            telephones.create_task(_listen_and_press(await ear.arrival(), keys, after_seconds))
 
 
-async def _listen_and_press(telephone: Telephone, keys: str) -> None:
+async def _listen_and_press(telephone: Telephone, keys: str, after_seconds: float) -> None:
     try:
         await telephone.hears()
     except TimeoutError:
         return
-    await asyncio.sleep(_LISTENS_SECONDS)
+    await asyncio.sleep(after_seconds)
     await telephone.press(keys)

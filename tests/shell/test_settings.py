@@ -123,7 +123,8 @@ def bridge_file(directory: Path, *bridges: str, call: str = "") -> str:
     file = directory / "dialout.toml"
     file.write_text(
         "".join(
-            f'[bridges.{name}]\nsecret = "s"\ncaller_id = "+4420794600{number:02d}"\n'
+            f'[bridges.{name}]\nport = {5038 + number}\nsecret = "s"\n'
+            f'caller_id = "+4420794600{number:02d}"\n'
             for number, name in enumerate(bridges)
         )
         + call
@@ -207,6 +208,26 @@ def test_a_bridge_that_cannot_be_is_a_fault(
 
     with pytest.raises(SettingsError, match=said):
         read(monkeypatch, **OTHERS, DIALOUT_CONFIG=file)
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "is_same"),
+    [("127.0.0.1", 5038, True), ("127.0.0.1", 5039, False), ("10.0.0.1", 5038, False)],
+)
+def test_two_bridges_are_two_asterisks(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, host: str, port: int, is_same: bool
+) -> None:
+    """Two names for one would each hang up, as a leg that nobody released, what the other dials."""
+    bonn = (
+        f'[bridges.bonn]\nhost = "{host}"\nport = {port}\nsecret = "s"\ncaller_id = "+493012345"\n'
+    )
+    file = bridge_file(tmp_path, "paris", call=bonn)
+
+    if is_same:
+        with pytest.raises(SettingsError, match=r"paris and bridges\.bonn are the same"):
+            read(monkeypatch, **OTHERS, DIALOUT_CONFIG=file)
+    else:
+        assert len(read(monkeypatch, **OTHERS, DIALOUT_CONFIG=file).bridges) == 2
 
 
 def test_settings_of_the_one_bridge_of_earlier_versions_say_where_they_are_now(
