@@ -16,6 +16,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from gateway.console.guards import Guards
 from gateway.console.meeting import Meeting, Participant
 from gateway.console.sessions import PlacedCall, Session, Sessions
+from gateway.console.stream import POSITION_CHARS_MAX, Stream, call_state
 from gateway.console.upstream import Answer, Upstream
 
 COOKIE = "dialout_console"
@@ -47,12 +48,6 @@ class QuoteBody(_Body):
 
 class CallBody(QuoteBody):
     """A call that is asked for. The page chooses its id, so that a retry is the same call."""
-
-    call_id: UUID
-
-
-class CallBackBody(_Body):
-    """The id of the call that is to come back."""
 
     call_id: UUID
 
@@ -118,14 +113,14 @@ def _calls(upstream: Upstream, sessions: Sessions) -> APIRouter:
         call = PlacedCall(call_id=body.call_id, kind=body.kind, number=body.number)
         return _placed(session, call, await upstream.place(session.participant, call))
 
-    @router.get("/calls/{call_id}/events")
+    @router.get("/events")
     async def follow(
-        call: Annotated[PlacedCall, call_of],
-        last_event_id: Annotated[str | None, Header(max_length=64, pattern=r"^[!-~]+$")] = None,
+        session: Annotated[Session, ours],
+        last_event_id: Annotated[str, Header(max_length=POSITION_CHARS_MAX)] = "",
     ) -> StreamingResponse:
-        """Say what becomes of a call, as it happens."""
+        """Say what becomes of the session's calls, as it happens."""
         return StreamingResponse(
-            upstream.events(call.call_id, last_event_id), media_type="text/event-stream"
+            Stream(session, upstream, last_event_id).events(), media_type="text/event-stream"
         )
 
     @router.delete("/calls/{call_id}")
@@ -135,13 +130,20 @@ def _calls(upstream: Upstream, sessions: Sessions) -> APIRouter:
 
     @router.post("/calls/{call_id}/call-back")
     async def call_back(
-        body: CallBackBody,
-        session: Annotated[Session, ours],
-        call: Annotated[PlacedCall, call_of],
+        session: Annotated[Session, ours], call: Annotated[PlacedCall, call_of]
     ) -> Response:
-        """Have the same telephone called once more."""
-        again = PlacedCall(call_id=body.call_id, kind=call.kind, number=call.number)
-        return _placed(session, again, await upstream.call_back(call.call_id, again.call_id))
+        """Have the same telephone called once more.
+
+        However often it is pressed, in however many tabs: a call is called back anew only when
+        nothing has come of it, or that is over.
+        """
+        before = session.call_backs.get(call.call_id)
+        is_over = before is not None and await upstream.has_ended(before.call_id)
+        again = session.call_back(call, before if is_over else None)
+        answer = await upstream.call_back(call.call_id, again.call_id)
+        if not answer.done and not answer.is_unclear:
+            session.call_backs.pop(call.call_id, None)
+        return _placed(session, again, answer)
 
     return router
 
@@ -191,9 +193,9 @@ def _call(sessions: Sessions) -> Callable[..., Awaitable[PlacedCall]]:
 
 def _placed(session: Session, call: PlacedCall, answer: Answer) -> Response:
     """Answer whoever asked for a call. One of which nobody knows what became is watched, too."""
-    if answer.done or answer.status >= 500:
+    if answer.done or answer.is_unclear:
         session.remember(call)
-    return JSONResponse(_call_state(call), 201) if answer.done else _relay(answer)
+    return JSONResponse(call_state(call), 201) if answer.done else _relay(answer)
 
 
 def _relay(answer: Answer) -> Response:
@@ -205,17 +207,13 @@ def _state(meeting: Meeting, session: Session) -> dict[str, Any]:
         "meeting": meeting.name,
         "participants": [_participant_state(each) for each in meeting.participants],
         "me": session.participant.participant_id,
-        "calls": [_call_state(call) for call in session.calls.values()],
+        "calls": [call_state(call) for call in session.calls.values()],
         "samples": [{"number": each.number, "what": each.what} for each in meeting.samples],
     }
 
 
 def _participant_state(participant: Participant) -> dict[str, str]:
     return {"participant_id": participant.participant_id, "name": participant.name}
-
-
-def _call_state(call: PlacedCall) -> dict[str, str]:
-    return {"call_id": str(call.call_id), "kind": call.kind, "number": call.number}
 
 
 def _handle_faults(console: FastAPI) -> None:

@@ -1,6 +1,7 @@
 """The gateway as a web back end sees it: its HTTP API, and answers that can go to a browser."""
 
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -11,10 +12,8 @@ import httpx
 from gateway.console.meeting import Meeting, Participant
 from gateway.console.sessions import PlacedCall
 
-_RETRY_MS = 1000
 # Two of the gateway's keep-alives may be lost before the stream counts as dead.
 _STREAM_TIMEOUT = httpx.Timeout(10.0, read=60.0)
-_GONE = b'event: gone\ndata: {"text": "The gateway does not know this call."}\n\n'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +27,26 @@ class Answer:
     def done(self) -> bool:
         """True if the gateway did what it was asked for."""
         return 200 <= self.status < 300
+
+    @property
+    def is_unclear(self) -> bool:
+        """True if it may have been done, or may yet be by asking for the same once more."""
+        return self.status >= 500 and self.body["reason"] != "call_not_placed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that became of a call. The ``number`` is its place in the order, from 1.
+
+    0 stands for what is no step of the call's own, and may be said again.
+    """
+
+    name: str
+    number: int
+    data: dict[str, Any]
+
+
+GONE = Event(name="gone", number=0, data={"text": "The gateway does not know this call."})
 
 
 class Upstream:
@@ -79,14 +98,18 @@ class Upstream:
         path = f"{_numbers_of(who.initiator_id)}/{quote(number, safe='')}"
         return await self._ask("DELETE", path, params=self._tenant)
 
-    async def events(self, call_id: UUID, last_event_id: str | None) -> AsyncIterator[bytes]:
-        """Yield what becomes of a call, as server-sent events, byte by byte as the gateway says it.
+    async def has_ended(self, call_id: UUID) -> bool:
+        """Ask whether a call is known to have ended."""
+        answer = await self._ask("GET", f"/v1/dial-outs/{call_id}", params=self._tenant)
+        return answer.done and "ended_at" in answer.body
 
-        Ends early where the gateway cannot be reached or breaks off; a browser then asks again,
-        and says what it has seen.
+    async def events(self, call_id: UUID, after: int) -> AsyncGenerator[Event]:
+        """Yield what becomes of a call after the event of this number, as the gateway says it.
+
+        ``GONE`` if the gateway does not know the call. Ends early where the gateway cannot be
+        reached, has no place to follow from, or breaks off.
         """
-        yield f"retry: {_RETRY_MS}\n\n".encode()
-        headers = {"Last-Event-ID": last_event_id} if last_event_id else {}
+        headers = {"Last-Event-ID": str(after)} if after else {}
         try:
             async with self._client.stream(
                 "GET",
@@ -96,12 +119,11 @@ class Upstream:
                 timeout=_STREAM_TIMEOUT,
             ) as response:
                 if response.status_code == httpx.codes.NOT_FOUND:
-                    yield _GONE
-                if not response.is_success:
-                    return
-                async for chunk in response.aiter_bytes():
-                    yield chunk
-        except httpx.HTTPError:
+                    yield GONE
+                if response.is_success:
+                    async for event in _events(response.aiter_lines()):
+                        yield event
+        except (httpx.HTTPError, ValueError):
             return
 
     def _request(self, who: Participant, kind: str, number: str) -> dict[str, Any]:
@@ -123,6 +145,20 @@ class Upstream:
         except httpx.HTTPError:
             return _fault(503, "gateway_away", "The gateway does not answer. Try again soon.")
         return _answer(response)
+
+
+async def _events(lines: AsyncIterator[str]) -> AsyncGenerator[Event]:
+    """Yield the events of a stream. Raises ValueError at one that no gateway sends."""
+    fields: dict[str, str] = {}
+    async for line in lines:
+        if line:
+            name, _, value = line.partition(":")
+            fields[name] = value.removeprefix(" ")
+            continue
+        if "event" in fields:
+            number, data = fields.get("id", ""), fields.get("data", "")
+            yield Event(name=fields["event"], number=int(number), data=json.loads(data))
+        fields = {}
 
 
 def _numbers_of(initiator_id: str) -> str:

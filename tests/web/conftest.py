@@ -36,7 +36,7 @@ async def parts() -> AsyncIterator[Stack]:
     """PostgreSQL, Asterisk, and a carrier whose telephones press 1."""
     async with (
         stack(LAB) as running,
-        telephones_on(running.carrier.ear_port, presses="1"),
+        telephones_on(running.carrier.ear_port, presses="1", after_seconds=0.1),
     ):
         yield running
 

@@ -44,12 +44,13 @@ async def test_call_me_is_followed_to_its_end(visitor: Visitor, parts: Stack) ->
 
 async def test_a_stream_goes_on_after_what_was_seen(visitor: Visitor) -> None:
     """A browser that reconnects says what it saw last, and is told no more than the rest."""
-    call = await visitor.ask("Add somebody", london("20"))
+    call = await visitor.ask("Add somebody", london("10"))
+    await visitor.reaches(call, "joined")
+    await call.get_by_role("button", name="Hang up").click()
     await visitor.reaches(call, "ended")
-    state = await (await visitor.page.request.get(f"{visitor.url}api/state")).json()
-    path = f"{visitor.url}api/calls/{state['calls'][0]['call_id']}/events"
+    path = f"{visitor.url}api/events"
     whole = await (await visitor.page.request.get(path)).text()
-    joined = re.search(r"event: joined\n(?:.*\n)*?id: (\d+)", whole)
+    joined = re.search(r"event: joined\n(?:.*\n)*?id: (\S+)", whole)
     assert joined is not None
     rest = await visitor.page.request.get(path, headers={"Last-Event-ID": joined[1]})
 
@@ -70,8 +71,8 @@ async def test_who_presses_nothing_never_joins(visitor: Visitor, parts: Stack) -
 
 
 async def test_somebody_who_is_added_need_press_nothing(visitor: Visitor, parts: Stack) -> None:
-    """The far side hangs up after three seconds, and the page says so by itself."""
-    number = london("23")
+    """The far side hangs up after a second, and the page says so by itself."""
+    number = london("21")
     call = await visitor.ask("Add somebody", number)
     await visitor.reaches(call, "ended")
 
@@ -105,6 +106,54 @@ async def test_what_rings_is_cancelled(visitor: Visitor, parts: Stack) -> None:
 
     assert "cancelled" in await ended.inner_text()
     assert invites(parts, number) == 1
+
+
+async def test_many_calls_are_followed_at_once(visitor: Visitor, parts: Stack) -> None:
+    """More than a browser has connections for, in two tabs: none waits for another to end.
+
+    A call that waited in the browser would have a telephone rung when nobody thinks of it.
+    """
+    numbers = [london("80") for _ in range(8)]
+    other = await visitor.another_tab()
+    async with asyncio.timeout(15):
+        for number in numbers:
+            await visitor.reaches(await visitor.ask("Add somebody", number), "ringing")
+        await other.page.reload()
+        await expect(other.ringing).to_have_count(len(numbers))
+        await expect(visitor.quote).to_contain_text("from the pool")
+        for left in reversed(range(len(numbers))):
+            cancelling = (visitor, other)[left % 2]
+            await cancelling.ringing.first.get_by_role("button", name="Cancel").click()
+            for tab in (visitor, other):
+                await expect(tab.ringing).to_have_count(left)
+
+    assert [invites(parts, number) for number in numbers] == [1] * len(numbers)
+
+
+async def test_two_tabs_call_back_once(visitor: Visitor, parts: Stack) -> None:
+    """Whoever presses twice means one call, and pays for one; when it is over, it may be again."""
+    number = london("10")
+    first = await visitor.ask("Call me", number)
+    await visitor.reaches(first, "answered")
+    await first.get_by_role("button", name="Hang up").click()
+    await visitor.reaches(first, "ended")
+    other = await visitor.another_tab()
+    await visitor.reaches(other.calls.last, "ended")
+    await asyncio.gather(*(tab.press_call_back() for tab in (visitor, other)))
+    for tab in (visitor, other):
+        await tab.reaches(tab.calls.first, "answered")
+        await expect(tab.calls).to_have_count(2)
+        await expect(tab.calls.last.get_by_role("button", name="Call me back")).to_be_hidden()
+    await visitor.calls.first.get_by_role("button", name="Hang up").click()
+    await visitor.reaches(visitor.calls.first, "ended")
+    assert invites(parts, number) == 2
+
+    await visitor.calls.last.get_by_role("button", name="Call me back").click()
+    await expect(visitor.calls).to_have_count(3, timeout=CALL_MS)
+    await visitor.reaches(visitor.calls.first, "answered")
+    await visitor.calls.first.get_by_role("button", name="Hang up").click()
+    await visitor.reaches(visitor.calls.first, "ended")
+    assert invites(parts, number) == 3
 
 
 async def test_a_call_is_placed_again_after_an_audio_fault(visitor: Visitor, parts: Stack) -> None:

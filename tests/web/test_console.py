@@ -1,8 +1,10 @@
 """What stands behind the page, without a browser: whom it answers, and what it never says."""
 
+import asyncio
+import json
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from uuid import uuid4
 
 import httpx
@@ -11,6 +13,7 @@ import pytest_asyncio
 
 from gateway.console import Upstream, create_console
 from gateway.console.sessions import CALLS_MAX, SESSIONS_MAX, PlacedCall, Sessions
+from gateway.console.stream import Stream
 from gateway.lab import program
 from gateway.lab.web import sample_meeting
 
@@ -19,12 +22,14 @@ QUOTE = {"kind": "call_me", "number": "+442079460070"}
 
 
 @asynccontextmanager
-async def browser() -> AsyncIterator[httpx.AsyncClient]:
-    """Lend a client of a page whose gateway is away."""
+async def browser(
+    answers: httpx.AsyncBaseTransport | None = None,
+) -> AsyncIterator[httpx.AsyncClient]:
+    """Lend a client of a page whose gateway is away, or says what ``answers`` does."""
     meeting = sample_meeting(uuid4())
     nobody = f"http://127.0.0.1:{program.free_port(socket.SOCK_STREAM)}"
     headers = {"Authorization": f"Bearer {TOKEN}"}
-    async with httpx.AsyncClient(base_url=nobody, headers=headers) as gateway:
+    async with httpx.AsyncClient(base_url=nobody, headers=headers, transport=answers) as gateway:
         transport = httpx.ASGITransport(create_console(meeting, Upstream(gateway, meeting)))
         async with httpx.AsyncClient(
             transport=transport, base_url="http://127.0.0.1:8090"
@@ -96,7 +101,7 @@ async def test_who_has_not_loaded_the_page_is_nobody() -> None:
             await client.put("/api/me", json={"participant_id": "alice"}),
             await client.get("/api/numbers"),
             await client.delete(f"/api/calls/{uuid4()}"),
-            await client.get(f"/api/calls/{uuid4()}/events"),
+            await client.get("/api/events"),
         ]
 
     assert {answer.status_code for answer in answers} == {401}
@@ -105,13 +110,14 @@ async def test_who_has_not_loaded_the_page_is_nobody() -> None:
 
 async def test_a_call_of_another_browser_is_unknown(client: httpx.AsyncClient) -> None:
     """It is neither watched nor ended nor called back, though its id may be known."""
-    call = f"/api/calls/{uuid4()}"
+    call_id = uuid4()
+    watched = await client.get("/api/events", headers={"Last-Event-ID": f"{call_id.hex}.1"})
     answers = [
-        await client.get(f"{call}/events"),
-        await client.delete(call),
-        await client.post(f"{call}/call-back", json={"call_id": str(uuid4())}),
+        await client.delete(f"/api/calls/{call_id}"),
+        await client.post(f"/api/calls/{call_id}/call-back"),
     ]
 
+    assert watched.text == "retry: 1000\n\n"
     assert {answer.status_code for answer in answers} == {404}
 
 
@@ -162,8 +168,71 @@ async def test_a_gateway_that_is_away_is_said(client: httpx.AsyncClient) -> None
     }
     state = (await client.get("/api/state")).json()
     assert [call["call_id"] for call in state["calls"]] == [call_id]
-    events = await client.get(f"/api/calls/{call_id}/events")
-    assert events.text == "retry: 1000\n\n"
+
+
+async def test_a_call_back_keeps_its_id_while_it_may_be_placed() -> None:
+    """And no longer: an id that the gateway has given up, or whose call is over, calls nobody."""
+    script = [
+        *((503, "call_not_placed"), (503, "still_up"), (201, ""), (201, "")),
+        *((403, "pool_exhausted"), (201, "")),
+    ]
+    known = [{}, {}, {"ended_at": "2026-11-21T15:35:19Z"}]
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":
+            return httpx.Response(200, json=known.pop(0))
+        if request.url.path.endswith("/call-back"):
+            asked.append(json.loads(request.content)["dial_out_id"])
+            status, reason = script.pop(0)
+            return httpx.Response(status, json={"reason": reason, "message": ""})
+        return httpx.Response(201, json={})
+
+    async with browser(httpx.MockTransport(answer)) as client:
+        await client.get("/api/state")
+        call_id = str(uuid4())
+        await client.post("/api/calls", json={**QUOTE, "call_id": call_id})
+        while script:
+            await client.post(f"/api/calls/{call_id}/call-back")
+
+    not_placed, placed, refused, anew = dict.fromkeys(asked)
+    assert asked == [not_placed, placed, placed, placed, refused, anew]
+
+
+async def test_a_gateway_with_no_place_for_a_reader_is_asked_again() -> None:
+    """Within the same stream: the other calls in it are not told of anew for that."""
+    last = 'event: ended\ndata: {"text": "Nobody answered."}\nid: 6\n\n'
+    script = [httpx.Response(201, json={}), httpx.Response(429), httpx.Response(200, text=last)]
+
+    async with browser(httpx.MockTransport(lambda _: script.pop(0))) as client:
+        await client.get("/api/state")
+        call_id = uuid4()
+        await client.post("/api/calls", json={**QUOTE, "call_id": str(call_id)})
+        events = (await client.get("/api/events")).text
+
+    assert events.count("event: ended") == 1
+    assert f"id: {call_id.hex}.6" in events
+    assert "Nobody answered." in events
+    assert str(call_id) in events
+
+
+async def test_a_call_too_many_is_followed_no_more() -> None:
+    """The page is told so, and waits for it no longer."""
+    meeting = sample_meeting(uuid4())
+    _, session = Sessions().begin(meeting.participants[0])
+    calls = [_call() for _ in range(CALLS_MAX + 1)]
+    async with httpx.AsyncClient(base_url="http://127.0.0.1:1") as away:
+        session.remember(calls[0])
+        async with aclosing(Stream(session, Upstream(away, meeting), "").events()) as events:
+            said = [await anext(events)]
+            following = asyncio.ensure_future(anext(events))
+            await asyncio.sleep(0)
+            for call in calls[1:]:
+                session.remember(call)
+            said.append(await following)
+
+    assert b"event: gone" in said[1]
+    assert str(calls[0].call_id).encode() in said[1]
 
 
 async def test_a_participant_is_one_of_the_meeting(client: httpx.AsyncClient) -> None:
@@ -185,8 +254,13 @@ def test_sessions_and_their_calls_are_bounded() -> None:
         last, session = sessions.begin(alice)
     assert session is not None
     for _ in range(CALLS_MAX + 1):
-        session.remember(PlacedCall(call_id=uuid4(), kind="call_me", number="1"))
+        session.call_back(call := _call(), None)
+        session.remember(call)
 
     assert sessions.find(first) is None
     assert sessions.find(last) is session
-    assert len(session.calls) == CALLS_MAX
+    assert len(session.calls) == len(session.call_backs) == CALLS_MAX
+
+
+def _call() -> PlacedCall:
+    return PlacedCall(call_id=uuid4(), kind="call_me", number="1")

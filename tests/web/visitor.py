@@ -25,6 +25,17 @@ class Visitor:
         await self.page.goto(self.url)
         await expect(self.page.get_by_label("You are").locator("option")).not_to_have_count(0)
 
+    async def another_tab(self) -> "Visitor":
+        """Return the same person in front of another tab of the same browser."""
+        tab = Visitor(await self.page.context.new_page(), self.url)
+        tab.surprises = self.surprises
+        await tab.open()
+        return tab
+
+    async def press_call_back(self) -> None:
+        """Press "Call me back" of the first call, though it may just be going away."""
+        await self.calls.last.locator(".call-back").dispatch_event("click")
+
     async def ask(self, kind: str, number: str) -> Locator:
         """Have a telephone called; return the call as the page shows it."""
         await self.type(kind, number)
@@ -47,6 +58,11 @@ class Visitor:
     def calls(self) -> Locator:
         """The calls, latest first."""
         return self.page.locator("#calls > li")
+
+    @property
+    def ringing(self) -> Locator:
+        """Those of them that ring."""
+        return self.page.locator("#calls > .ringing")
 
     @property
     def quote(self) -> Locator:

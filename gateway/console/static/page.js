@@ -76,6 +76,7 @@ async function load() {
   me.value = mine;
   showSamples(samples);
   known.forEach(show);
+  if (known.length > 0) listen();
   showKind();
   await showRecent();
 }
@@ -183,6 +184,7 @@ form.addEventListener("submit", async (event) => {
   }
   if (answer.ok) {
     show(answer.body);
+    listen();
   } else {
     complain(answer.body.message);
   }
@@ -194,50 +196,72 @@ function complain(message) {
   numberField.focus();
 }
 
+/** Return a call as it is shown, which it is from now on. */
 function show(call) {
-  if (calls.has(call.call_id)) return;
+  if (calls.has(call.call_id)) return calls.get(call.call_id);
   const item = document.getElementById("call-template").content.firstElementChild.cloneNode(true);
   item.querySelector(".call-number").textContent = call.number;
   item.querySelector(".call-kind").textContent = KINDS[call.kind] ?? "";
-  const shown = { ...call, item, stages: new Set() };
-  const cancel = item.querySelector(".cancel");
-  const callBack = item.querySelector(".call-back");
-  cancel.addEventListener("click", () => end(shown));
-  callBack.addEventListener("click", () => callAgain(shown));
+  const shown = { ...call, item, stages: new Set(), gone: false };
+  item.querySelector(".cancel").addEventListener("click", () => end(shown));
+  item.querySelector(".call-back").addEventListener("click", () => callAgain(shown));
   calls.set(call.call_id, shown);
   showActions(shown);
   document.getElementById("no-calls").hidden = true;
   document.getElementById("calls").prepend(item);
-  follow(shown);
+  return shown;
 }
 
-function follow(call) {
-  const stream = new EventSource(`api/calls/${encodeURIComponent(call.call_id)}/events`);
+const isOver = (call) => call.gone || [...LAST_STAGES].some((stage) => call.stages.has(stage));
+
+let stream = null;
+
+/** Hear of all calls, over one connection: a browser has six for a host, and acts need some. */
+function listen() {
+  if (stream) return;
+  stream = new EventSource("api/events");
   for (const stage of Object.keys(STAGES)) {
     stream.addEventListener(stage, (event) => {
-      if (LAST_STAGES.has(stage)) stream.close();
-      step(call, stage, JSON.parse(event.data));
+      const { call, ...data } = JSON.parse(event.data);
+      step(show(call), stage, data);
     });
   }
   stream.addEventListener("gone", (event) => {
-    stream.close();
-    call.stages.add("ended");
-    call.item.querySelector(".fault").textContent = JSON.parse(event.data).text;
-    showActions(call);
+    const { call, text } = JSON.parse(event.data);
+    if (calls.has(call.call_id)) lose(calls.get(call.call_id), text);
   });
   stream.addEventListener("error", () => {
-    // The browser reconnects by itself, except where it was answered with an error.
-    if (stream.readyState !== EventSource.CLOSED || isOver(call)) return;
-    setTimeout(() => follow(call), STREAM_AGAIN_MS);
+    if ([...calls.values()].every(isOver)) {
+      hush();
+    } else if (stream.readyState === EventSource.CLOSED) {
+      // The browser reconnects by itself, except where it was answered with an error.
+      hush();
+      setTimeout(listen, STREAM_AGAIN_MS);
+    }
   });
 }
 
-const isOver = (call) => [...LAST_STAGES].some((stage) => call.stages.has(stage));
+function hush() {
+  stream.close();
+  stream = null;
+}
+
+function lose(call, text) {
+  call.gone = true;
+  call.item.querySelector(".fault").textContent = text;
+  showActions(call);
+}
+
+function find(call) {
+  call.gone = false;
+  call.item.querySelector(".fault").textContent = "";
+}
 
 function step(call, stage, data) {
   // After a reconnection the first steps come once more.
   if (call.stages.has(stage)) return;
   call.stages.add(stage);
+  if (call.gone) find(call);
   const at = new Date(data.at);
   const time = element("time", CLOCK.format(at), { datetime: at.toISOString() });
   const line = element("li", "", { "data-stage": stage });
@@ -257,21 +281,24 @@ function showActions(call) {
   cancel.textContent = answered ? "Hang up" : "Cancel";
   cancel.setAttribute("aria-label", `${cancel.textContent}: ${call.number}`);
   const callBack = call.item.querySelector(".call-back");
-  callBack.hidden = !(call.kind === "call_me" && answered);
+  callBack.hidden = !(call.kind === "call_me" && answered) || isCalledBack(call);
   callBack.setAttribute("aria-label", `Call me back: ${call.number}`);
+  if (calls.has(call.back_of)) showActions(calls.get(call.back_of));
 }
+
+const isCalledBack = (call) =>
+  [...calls.values()].some((each) => each.back_of === call.call_id && !isOver(each));
 
 async function end(call) {
   await act(call, ".cancel", ask("DELETE", `api/calls/${encodeURIComponent(call.call_id)}`));
 }
 
 async function callAgain(call) {
-  // Kept until the answer is known, as above.
-  call.nextId ??= crypto.randomUUID();
   const path = `api/calls/${encodeURIComponent(call.call_id)}/call-back`;
-  const answer = await act(call, ".call-back", ask("POST", path, { call_id: call.nextId }));
-  if (answer.status < 500) call.nextId = undefined;
-  if (answer.ok) show(answer.body);
+  const answer = await act(call, ".call-back", ask("POST", path));
+  if (!answer.ok) return;
+  show(answer.body);
+  listen();
 }
 
 async function act(call, selector, asking) {
