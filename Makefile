@@ -17,11 +17,9 @@ demo: setup ## Real calls through a private Asterisk, a SIP carrier and PostgreS
 demo-web: setup ## A page to call telephones from, on the same real parts, until Ctrl-C
 	@$(BIN)/dialout demo --web
 
-# The calls wait for telephones most of their time, so the other tests run beside them.
+# Telephones and gateways are waited for most of the time, so three files run at once, each on parts of its own.
 test: setup check ## Every check and every test, the ones with the real Asterisk and PostgreSQL included
-	@log=$$(mktemp); trap 'rm -f $$log' EXIT; $(BIN)/pytest tests/calls > $$log 2>&1 & calls=$$!; \
-	$(BIN)/pytest --ignore=tests/calls; others=$$?; \
-	wait $$calls; calls=$$?; cat $$log; exit $$((calls | others))
+	@$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 check: setup ## The fast checks: format, lint, types, import rules, SQL
 	@$(BIN)/ruff format --check --quiet .
