@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 import httpx
 
+from gateway.core.choices import Choices
 from gateway.core.dial_out import MAIN_BRIDGE, BridgeName, DialOutKind, DialOutRequest, Terms
 from gateway.core.e164 import E164, Destination, NumberKind, Region
 from gateway.core.facts import DialOutPermission, OrganizerId, Sku, SourceKind
@@ -129,29 +130,41 @@ class Meeting:
                 at=now,
             )
 
+    async def choose(self, **choices: Any) -> None:
+        """Have the tenant choose these, and everything else as a new one does."""
+        async with self.provisioning.change(actor="test") as change:
+            await change.policy_put(self.tenant_id, Choices(**choices), datetime.now(UTC))
+
     async def buy_credits(self, micros: int) -> None:
         """Give the tenant credits, and the organizer the right to use them."""
         await self.license(ORGANIZER, Sku.COMMUNICATIONS_CREDITS)
         async with self.provisioning.change(actor="test") as change:
             await change.credits_add(self.tenant_id, uuid4(), Micros(micros), datetime.now(UTC))
 
-    async def set_aside_of_pool(self, seconds: int, bridge: BridgeName = MAIN_BRIDGE) -> DialOutKey:
-        """Reserve some of the pool for a call that is never placed."""
+    async def set_aside_of_pool(
+        self,
+        seconds: int,
+        bridge: BridgeName = MAIN_BRIDGE,
+        number: str = "+442079460000",
+        **asked: Any,
+    ) -> DialOutKey:
+        """Reserve some of the pool for a call that whoever reserved it never places."""
         now = datetime.now(UTC)
         key = DialOutKey(tenant_id=self.tenant_id, dial_out_id=uuid4())
         outcome, _ = await self.ledger.reserve(
-            DialOutRequest(
-                key=key,
-                kind=DialOutKind.CALL_ME,
-                organizer_id=ORGANIZER,
-                initiator_id=None,
-                conference_id="elsewhere",
-                number_typed="020 7946 0000",
-                bridge=bridge,
+            replace(
+                DialOutRequest(
+                    key=key,
+                    kind=DialOutKind.CALL_ME,
+                    organizer_id=ORGANIZER,
+                    initiator_id=None,
+                    conference_id="elsewhere",
+                    number_typed=number,
+                    bridge=bridge,
+                ),
+                **asked,
             ),
-            Destination(
-                e164=E164("+442079460000"), region=Region("GB"), kind=NumberKind.FIXED_LINE
-            ),
+            Destination(e164=E164(number), region=Region("GB"), kind=NumberKind.FIXED_LINE),
             (Source(kind=SourceKind.POOL, benefit_id="standard_pool"),),
             None,
             Terms(

@@ -63,20 +63,20 @@ async def test_a_call_that_has_ended_is_called_back_too(meeting: Meeting) -> Non
     await meeting.assert_books_are_clean()
 
 
-@pytest.mark.parametrize("named_by", ["body", "header"])
+@pytest.mark.parametrize("named_by", ["body", "header", "nothing"])
 async def test_a_retry_is_the_same_call_back(meeting: Meeting, named_by: str) -> None:
     """Asked for five times at once, the telephone rings once more and not five times."""
     number = london("10")
     old = await call_me(meeting, number)
     chosen = str(uuid4())
-    request: dict[str, Any] = (
-        {"json": {"dial_out_id": chosen}}
-        if named_by == "body"
-        else {"headers": {"Idempotency-Key": chosen}}
-    )
+    requests: dict[str, dict[str, Any]] = {
+        "body": {"json": {"dial_out_id": chosen}},
+        "header": {"headers": {"Idempotency-Key": chosen}},
+        "nothing": {},
+    }
 
     responses = await asyncio.gather(
-        *(call_back(meeting, old["dial_out_id"], **request) for _ in range(5))
+        *(call_back(meeting, old["dial_out_id"], **requests[named_by]) for _ in range(5))
     )
 
     assert sorted(response.status_code for response in responses) == [200, 200, 200, 200, 201]
@@ -84,6 +84,35 @@ async def test_a_retry_is_the_same_call_back(meeting: Meeting, named_by: str) ->
     assert meeting.invites(number) == 2
     await meeting.cancel(dial_out_id)
     await meeting.ended(dial_out_id)
+    await meeting.assert_books_are_clean()
+
+
+async def test_of_two_calls_back_one_is_left(meeting: Meeting) -> None:
+    """Two pages ask at once, each with its own id, and again: never are two calls paid for.
+
+    Somebody else's call into the same conference, and his own one elsewhere, go on.
+    """
+    number = london("10")
+    old = await call_me(meeting, number)
+    others = [
+        await call_me(meeting, london("10")),
+        await call_me(meeting, number, conference_id="elsewhere"),
+    ]
+    chosen = [{"dial_out_id": str(uuid4())} for _ in range(2)]
+
+    responses = await asyncio.gather(
+        *(call_back(meeting, old["dial_out_id"], json=each) for each in chosen * 2)
+    )
+
+    assert sorted(response.status_code for response in responses) == [200, 200, 201, 201]
+    new = [await meeting.read(each["dial_out_id"]) for each in chosen]
+    first, last = sorted(new, key=lambda each: each["requested_at"])
+    assert first["ended_at"] <= last["requested_at"]
+    assert (await meeting.answered(last["dial_out_id"]))["state"] == "answered"
+    for each in (last, *others):
+        assert (await meeting.read(each["dial_out_id"]))["state"] == "answered"
+        await meeting.cancel(each["dial_out_id"])
+        await meeting.ended(each["dial_out_id"])
     await meeting.assert_books_are_clean()
 
 

@@ -2,16 +2,20 @@
 
 import asyncio
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
 
+from gateway.core.dial_out import BridgeName
 from gateway.lab.service import Service
 from tests.calls.meeting import Meeting, london
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+NOTHING: dict[str, list[str]] = {"cancelled": [], "answered": [], "unreachable": []}
 
 
 async def cancel_all(meeting: Meeting, conference: str, **fields: Any) -> httpx.Response:
@@ -38,7 +42,7 @@ async def test_what_rings_is_cancelled_and_what_is_answered_stays(meeting: Meeti
     response = await cancel_all(meeting, "room")
 
     assert response.status_code == 200
-    assert response.json() == {"cancelled": rang, "answered": [answered]}
+    assert response.json() == {"cancelled": rang, "answered": [answered], "unreachable": []}
     for each in rang:
         ended = await meeting.ended(each, seconds=3)
         assert (ended["disposition"], ended["billable_seconds"]) == ("cancelled", 0)
@@ -55,7 +59,7 @@ async def test_only_one_persons_calls(meeting: Meeting) -> None:
 
     response = await cancel_all(meeting, "room", initiator_id="bob")
 
-    assert response.json() == {"cancelled": [bobs], "answered": []}
+    assert response.json() == {"cancelled": [bobs], "answered": [], "unreachable": []}
     assert (await meeting.read(carols))["state"] == "released"
     await cancel_all(meeting, "room")
     await meeting.ended(carols)
@@ -69,7 +73,7 @@ async def test_no_other_conference_and_no_other_tenant(meeting: Meeting) -> None
 
     response = await cancel_all(meeting, "room")
 
-    assert response.json() == {"cancelled": [], "answered": []}
+    assert response.json() == NOTHING
     assert (await meeting.read(elsewhere))["state"] == "released"
     assert (await other.read(foreign))["state"] == "released"
     await cancel_all(meeting, "elsewhere")
@@ -84,7 +88,7 @@ async def test_asked_again_there_is_nothing_left(meeting: Meeting) -> None:
     await cancel_all(meeting, "room")
     await meeting.ended(dial_out_id)
 
-    assert (await cancel_all(meeting, "room")).json() == {"cancelled": [], "answered": []}
+    assert (await cancel_all(meeting, "room")).json() == NOTHING
 
 
 async def test_cancelled_at_every_instant(meeting: Meeting) -> None:
@@ -102,7 +106,7 @@ async def test_cancelled_at_every_instant(meeting: Meeting) -> None:
         await meeting.post(numbers[turns], dial_out_id=ids[turns], conference_id="race")
 
     placing = asyncio.gather(*(place(turns) for turns in range(len(ids))))
-    said: dict[str, set[str]] = {"cancelled": set(), "answered": set()}
+    said: dict[str, set[str]] = {outcome: set() for outcome in NOTHING}
     while not placing.done():
         for outcome, found in (await cancel_all(meeting, "race")).json().items():
             said[outcome].update(found)
@@ -129,11 +133,33 @@ async def test_another_gateway_cancels_the_same(meeting: Meeting, second: Servic
     async with second.client() as client:
         response = await cancel_all(replace(meeting, client=client), "room")
 
-    assert response.json() == {"cancelled": [rang], "answered": [answered]}
+    assert response.json() == {"cancelled": [rang], "answered": [answered], "unreachable": []}
     assert (await meeting.ended(rang, seconds=3))["disposition"] == "cancelled"
     assert (await meeting.read(answered))["state"] == "answered"
     await meeting.cancel(answered)
     await meeting.ended(answered)
+
+
+async def test_what_is_of_a_bridge_that_is_away_keeps_nothing_else_ringing(
+    meeting: Meeting,
+) -> None:
+    """It is named, so that somebody knows; 503 only where nothing else was there to be done."""
+    lost = await meeting.set_aside_of_pool(60, BridgeName("sold"))
+    lost_id = str(lost.dial_out_id)
+    alone = await cancel_all(meeting, "elsewhere")
+    rang = await ringing(meeting, conference_id="elsewhere")
+
+    response = await cancel_all(meeting, "elsewhere")
+
+    assert (alone.status_code, alone.json()["reason"]) == (503, "bridge_unavailable")
+    assert response.status_code == 200
+    assert response.json() == {"cancelled": [rang], "answered": [], "unreachable": [lost_id]}
+    assert (await meeting.ended(rang, seconds=3))["disposition"] == "cancelled"
+
+    # Of one that was answered, the row says so even if no bridge can.
+    await meeting.ledger.claim(lost, lost.gate_uniqueid, datetime.now(UTC))
+    await meeting.ledger.answered(lost, datetime.now(UTC))
+    assert (await cancel_all(meeting, "elsewhere")).json() == NOTHING | {"answered": [lost_id]}
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ import pytest_asyncio
 
 from gateway import db
 from gateway.core.attendance import DropReason
+from gateway.core.choices import Confirmation
 from gateway.lab.service import Service
 from gateway.lab.stack import Stack, stack
 from gateway.lab.telephone import ear_on
@@ -168,6 +169,7 @@ async def bridge_of(parts: Stack, output: Path, **options: str) -> AsyncIterator
             Provisioning(pool, call_seconds_max=20.0),
             parts.carrier,
         )
+        await meeting.choose(confirmation=Confirmation.NEVER)
         yield Bridge(parts=parts, service=service, meeting=meeting, witness=witness, output=output)
 
 
@@ -322,12 +324,14 @@ async def test_after_a_restart_all_time_begins_anew(bridge: Bridge, room: str) -
 class Tampering:
     """The way between a gateway and its Asterisk. Lists of members come through ``damaged``.
 
-    A ``hole`` leaves one member out; a ``cut`` ends the connection within the list.
+    A ``hole`` leaves one member out; a ``cut`` ends the connection within the list. What has
+    ``lost`` in it does not come through at all.
     """
 
     port: int
     upstream: int
     damage: str | None = None
+    lost: bytes | None = None
     _relays: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -364,6 +368,8 @@ class Tampering:
                     return
                 if b"@doors" in frame:
                     continue
+            if self.lost is not None and self.lost in frame:
+                continue
             writer.write(frame)
             await writer.drain()
 

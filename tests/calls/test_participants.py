@@ -1,13 +1,12 @@
 """The numbers that a participant's web page offers again."""
 
-from datetime import UTC, datetime
 from uuid import uuid4
 
 import httpx
 import pytest
 import pytest_asyncio
 
-from gateway.core.choices import Choices, Confirmation
+from gateway.core.choices import Confirmation
 from tests.calls.meeting import Answer, Meeting, london
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -16,9 +15,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 @pytest_asyncio.fixture(loop_scope="session")
 async def at_once(meeting: Meeting) -> Meeting:
     """A meeting whose callees need press no key: those who are called here have none."""
-    async with meeting.provisioning.change(actor="test") as change:
-        choices = Choices(confirmation=Confirmation.NEVER)
-        await change.policy_put(meeting.tenant_id, choices, datetime.now(UTC))
+    await meeting.choose(confirmation=Confirmation.NEVER)
     return meeting
 
 

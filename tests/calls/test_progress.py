@@ -3,15 +3,18 @@
 import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from datetime import UTC, datetime
 from uuid import uuid4
 
 import httpx
 import pytest
 
+from gateway.core.dial_out import DialOutKind, DialOutRequest
+from gateway.core.key import DialOutKey
 from gateway.core.reasons import REASON_TEXTS, Reason
 from gateway.lab.service import Service
 from gateway.progress import LOOK_SECONDS, QUIET_SECONDS, WATCHERS_MAX
-from tests.calls.meeting import Meeting, london
+from tests.calls.meeting import ORGANIZER, Meeting, london
 from tests.calls.watcher import Told, watched, watching
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -122,6 +125,28 @@ async def test_an_id_that_is_none_of_ours_is_the_beginning(meeting: Meeting, aft
     await meeting.refused("+19005550123", dial_out_id=dial_out_id)
 
     assert stages(await watched(meeting, dial_out_id, after=after)) == ["refused"]
+
+
+async def test_a_telephone_that_calls_in_has_no_stages(meeting: Meeting) -> None:
+    """Nobody places it, so that "about to be placed" would be said of what nobody asked for."""
+    key = DialOutKey(tenant_id=meeting.tenant_id, dial_out_id=uuid4())
+    request = DialOutRequest(
+        key=key,
+        kind=DialOutKind.DIAL_IN,
+        organizer_id=ORGANIZER,
+        initiator_id=None,
+        conference_id="room",
+        number_typed="+448081570000",
+    )
+    reason = Reason.TENANT_SUSPENDED
+    await meeting.ledger.refuse(request, None, reason, "{}", datetime.now(UTC))
+
+    response = await meeting.client.get(
+        f"/v1/dial-outs/{key.dial_out_id}/events?tenant_id={meeting.tenant_id}"
+    )
+
+    assert (response.status_code, response.json()["reason"]) == (404, "dial_out_unknown")
+    assert (await meeting.read(str(key.dial_out_id)))["kind"] == "dial_in"
 
 
 async def test_nobody_is_told_of_what_is_not_there(meeting: Meeting) -> None:

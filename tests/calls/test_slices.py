@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from gateway import db
-from gateway.core.choices import Choices, Exhaustion
+from gateway.core.choices import Exhaustion
 from gateway.core.key import DialOutKey
 from gateway.core.verdict import CAP_GRACE_SECONDS
 from gateway.lab.service import Service
@@ -181,10 +181,7 @@ async def test_each_call_lasts_as_long_as_it_is_paid_for(site: Site) -> None:
 
     async def finishes() -> None:
         meeting = await site.meeting.another()
-        async with meeting.provisioning.change(actor="test") as change:
-            await change.policy_put(
-                meeting.tenant_id, Choices(on_exhaustion=Exhaustion.FINISH), datetime.now(UTC)
-            )
+        await meeting.choose(on_exhaustion=Exhaustion.FINISH)
         await meeting.set_aside_of_pool(POOL_SECONDS - 6)
         placed, _ = await site.call(meeting, london("29"))
         ended = await meeting.ended(placed["dial_out_id"])
@@ -192,10 +189,7 @@ async def test_each_call_lasts_as_long_as_it_is_paid_for(site: Site) -> None:
 
     async def finishes_at_the_longest() -> None:
         meeting = await site.meeting.another()
-        async with meeting.provisioning.change(actor="test") as change:
-            await change.policy_put(
-                meeting.tenant_id, Choices(on_exhaustion=Exhaustion.FINISH), datetime.now(UTC)
-            )
+        await meeting.choose(on_exhaustion=Exhaustion.FINISH)
         await meeting.set_aside_of_pool(POOL_SECONDS - 6)
         placed, leg = await site.call(meeting, london("10"))
         ended = await meeting.ended(placed["dial_out_id"], UNTIL_CUT_SECONDS)

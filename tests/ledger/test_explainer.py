@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
@@ -22,8 +23,8 @@ from gateway.core.policy import Allow
 from gateway.core.reasons import REASON_TEXTS, Reason
 from gateway.core.trunk import Trunk
 from gateway.explainer import Explainer, question
-from gateway.inquiry import Inquiry
-from gateway.ledger import Ledger
+from gateway.inquiry import TENANT_REQUESTS_MAX, Inquiry
+from gateway.ledger import Ledger, RequestOutcome
 from tests.ledger.world import ACTOR, LONDON_ROW, NOON, ORGANIZER, POOL, TERMS, YEAR_BEFORE, World
 
 NUMBERS = (
@@ -98,6 +99,26 @@ async def test_a_rehearsal_answers_as_the_call_does(
         assert rehearsed.reason == dial_out.reason
         assert rehearsed == replace(recorded, is_reproduced=None)
         assert recorded.is_reproduced
+
+
+async def test_questions_wait_with_the_tenant_s_own_calls(
+    funded: World, inquiry: Inquiry, explainer: Explainer, admission: Admission
+) -> None:
+    """Else one tenant's questions, which cost it nothing, would take every connection there is."""
+    other = await World.create(funded.ledger, funded.provisioning)
+    async with AsyncExitStack() as held:
+        for _ in range(TENANT_REQUESTS_MAX):
+            await held.enter_async_context(inquiry.place(funded.tenant_id))
+        answer = asyncio.create_task(explainer.rehearsed(asked(funded, NUMBERS[0]), NOON))
+        call = asyncio.create_task(admission.admit(asked(funded, NUMBERS[0]), at=NOON))
+
+        await explainer.rehearsed(asked(other, NUMBERS[0]), NOON)
+        await admission.admit(asked(other, NUMBERS[0]), at=NOON)
+        done, _ = await asyncio.wait({answer, call}, timeout=0.5)
+        assert done == set()
+
+    assert (await answer).reason is None
+    assert (await call)[0] is RequestOutcome.RESERVED
 
 
 async def test_a_rehearsal_leaves_nothing_behind(

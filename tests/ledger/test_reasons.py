@@ -4,10 +4,12 @@ import re
 from pathlib import Path
 
 from gateway import db
+from gateway.core.causes import Disposition
 from gateway.core.facts import SourceKind
 from gateway.core.reasons import REASON_TEXTS, Reason
 
 ROOT = Path(__file__).resolve().parents[2]
+UNANSWERED = [each for each in Disposition if each is not Disposition.ANSWERED]
 
 
 def test_every_reason_says_what_and_what_to_do() -> None:
@@ -33,10 +35,14 @@ def test_every_source_can_be_exhausted() -> None:
 
 
 def test_every_reason_has_its_prompt() -> None:
-    """And no prompt is for a reason that is never given."""
+    """In their order, then the other answers of a keypad, and how a call can end for its asker.
+
+    No prompt is for what is never said.
+    """
     dialplan = (ROOT / "asterisk-conf" / "prompts.conf").read_text()
 
-    assert re.findall(r"^exten => (\w+),1,Playback", dialplan, re.MULTILINE) == list(Reason)
+    said = [*Reason, "calling", "gateway_away", "overloaded", *UNANSWERED]
+    assert re.findall(r"^exten => (\w+),1,Playback", dialplan, re.MULTILINE) == said
 
 
 def test_every_reason_is_in_the_rules_that_people_read() -> None:

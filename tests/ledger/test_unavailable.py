@@ -176,6 +176,7 @@ def _bridge(ledger: Ledger) -> Bridge:
     )
     return Bridge(
         name=MAIN_BRIDGE,
+        bridges={MAIN_BRIDGE},
         ami=ami,
         ledger=ledger,
         dialer=dialer,
