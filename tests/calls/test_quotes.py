@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -134,7 +134,7 @@ async def test_a_refusal_is_the_one_that_the_call_would_get(meeting: Meeting) ->
         ("meeting_name", "a\u202eb"),
         ("asker_channel", "SIP/1\r\nAction: Hangup"),
         ("bridge", "Main"),
-        ("dial_out_id", str(uuid4())),
+        ("dial_out_id", str(UUID(int=1))),
     ],
 )
 async def test_bad_input_is_named(meeting: Meeting, field: str, value: str) -> None:

@@ -276,7 +276,7 @@ async def test_what_is_forced_says_who_and_why(world: World) -> None:
     assert (licence.forced_by, licence.forced_because) == (ACTOR, "contract 77")
 
 
-@pytest.mark.parametrize("segment", set(Segment) - {Segment.EDUCATION})
+@pytest.mark.parametrize("segment", sorted(set(Segment) - {Segment.EDUCATION}))
 async def test_the_enrolment_for_education_is_for_education(world: World, segment: Segment) -> None:
     """No reason opens it: the subscription cannot have been bought so."""
     order = Order(channel=Channel.EES, segment=segment, because="asked twice")
