@@ -17,9 +17,14 @@ demo: setup ## Real calls through a private Asterisk, a SIP carrier and PostgreS
 demo-web: setup ## A page to call telephones from, on the same real parts, until Ctrl-C
 	@$(BIN)/dialout demo --web
 
-# Telephones and gateways are waited for most of the time, so three files run at once, each on parts of its own.
+# Telephones and gateways are waited for most of the time, so two files of these run at once, beside all others.
+TELEPHONES := tests/calls tests/gate tests/web
+
 test: setup check ## Every check and every test, the ones with the real Asterisk and PostgreSQL included
-	@$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	@log=$$(mktemp); trap 'rm -f $$log' EXIT; \
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(TELEPHONES) > $$log 2>&1 & calls=$$!; \
+	$(BIN)/pytest $(addprefix --ignore=,$(TELEPHONES)); others=$$?; \
+	wait $$calls; calls=$$?; cat $$log; exit $$((calls | others))
 
 check: setup ## The fast checks: format, lint, types, import rules, SQL
 	@$(BIN)/ruff format --check --quiet .

@@ -138,9 +138,10 @@ class Bridges:
         dial_out = await self._ledger.dial_out(key)
         if dial_out is None or dial_out.state in _OVER:
             return CancelOutcome.OVER
-        if dial_out.state is DialOutState.ANSWERED:
+        name = dial_out.request.bridge
+        if dial_out.state is DialOutState.ANSWERED and name not in self._bridges:
             return CancelOutcome.ANSWERED
-        bridge = self._bridge(dial_out.request.bridge)
+        bridge = self._bridge(name)
         with structlog.contextvars.bound_contextvars(bridge=bridge.name):
             return await bridge.dialer.cancel_unanswered(key)
 

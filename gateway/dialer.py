@@ -226,13 +226,15 @@ class Dialer:
         if dial_out is None or dial_out.state in (DialOutState.REFUSED, DialOutState.ENDED):
             return CancelOutcome.OVER
         live = self.calls.at_gate(dial_out.channel_uniqueid)
+        if live is not None and live.cancelled:
+            return CancelOutcome.CANCELLED
         if dial_out.state is DialOutState.ANSWERED or (live is not None and live.is_answered):
             return CancelOutcome.ANSWERED
         if live is None:
             await self._keep_from_trunk(dial_out)
             await self._clear(dial_out)
             return CancelOutcome.CANCELLED
-        is_ending = self.abandon(dial_out.channel_uniqueid) or live.cancelled
+        is_ending = self.abandon(dial_out.channel_uniqueid)
         return CancelOutcome.CANCELLED if is_ending else CancelOutcome.OVER
 
     async def _keep_from_trunk(self, dial_out: DialOut) -> None:

@@ -85,7 +85,7 @@ AS $$
     SELECT 'unfunded', d.dial_out_id::text, format('it is %s', d.state)
     FROM calls AS d
     LEFT JOIN slices AS l ON d.dial_out_id = l.dial_out_id AND d.requested_at = l.filed_at
-    WHERE (coalesce(d.talk_seconds, 0) = 0) <> (l.dial_out_id IS null)
+    WHERE (d.state = 'refused' OR d.talk_seconds = 0) <> (l.dial_out_id IS null)
 
     UNION ALL
     SELECT

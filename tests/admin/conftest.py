@@ -117,7 +117,7 @@ def api_of(gateway: db.Pool, administration: Administration | None) -> Iterator[
     ledger = Ledger(gateway, call_seconds_max=20.0)
     inquiry = Inquiry(ledger=ledger, trunks={MAIN_BRIDGE: Trunk()})
     yield create_api(
-        bridges=Bridges((), ledger=ledger, default=None),
+        bridges=Bridges((), ledger=ledger, default=MAIN_BRIDGE),
         ledger=ledger,
         explainer=Explainer(ledger=ledger, inquiry=inquiry, terms={MAIN_BRIDGE: TERMS}),
         progress=Progress(ledger=ledger),

@@ -72,7 +72,7 @@ def test_a_new_tenant_can_call(
 
     for typed, printed in walk:
         program, *arguments = shlex.split(typed)
-        if program == "export" and arguments[0].startswith("DIALOUT_CALL__"):
+        if program == "export" and arguments[0].startswith("DIALOUT_BRIDGES__MAIN__CALLER_ID="):
             monkeypatch.setenv(*arguments[0].split("=", 1))
         if program == "dialout" and arguments[0] not in ("migrate", "serve"):
             result = commands.run(*arguments)

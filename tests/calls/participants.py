@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +46,9 @@ class Participant:
     keys: str
 
     async def press(self, keys: str) -> None:
-        """Press keys, one after the other."""
+        """Press keys, one after the other. A * first forgets what was heard before."""
+        if keys.startswith("*"):
+            await self._word("")
         for key in keys:
             answer = await self.hall.witness.send(
                 ("Action", "PlayDTMF"),
@@ -70,30 +72,38 @@ class Participant:
         return await self.heard()
 
     async def heard(self) -> str:
-        """Return the last word that was heard, once this participant is back in the room."""
-        await self._until(("said", "Set"))
+        """Return the word that was heard, once this participant is back in the room.
+
+        Asterisk lists either the last step of the dialplan from then on, or the conference.
+        """
+        word = await self._until(self._has_heard)
         assert await self.attends()
-        answer = await self.hall.witness.send(
-            ("Action", "Getvar"), ("Channel", self.channel), ("Variable", "DIALOUT_WORD")
-        )
-        return answer["Value"]
+        return word
+
+    async def _has_heard(self, channel: Message) -> str:
+        is_back = (channel["Exten"], channel["Application"]) == ("said", "Set")
+        return await self._word() if is_back or channel["Application"] == "ConfBridge" else ""
+
+    async def _word(self, word: str | None = None) -> str:
+        """Return the last word that was said to this participant; or have it be another."""
+        variable = (("Channel", self.channel), ("Variable", "DIALOUT_WORD"))
+        if word is not None:
+            await self.hall.witness.send(("Action", "Setvar"), *variable, ("Value", word))
+            return word
+        return (await self.hall.witness.send(("Action", "Getvar"), *variable))["Value"]
 
     async def is_asked(self) -> None:
         """Return once this participant is asked for a number."""
-        await self._until(("type", "Read"))
+        await self._until(_is_asked)
 
-    async def _until(self, place: tuple[str, str]) -> None:
-        """Return once the channel is at an extension and an application of it, and stays.
-
-        Asterisk goes on listing where a channel was last, after it is back in the conference.
-        """
-        stays = False
+    async def _until(self, answer: Callable[[Message], Awaitable[str]]) -> str:
+        """Return what is said of the channel, once that is the same twice and not nothing."""
+        now = ""
         async with asyncio.timeout(20):
             while True:
-                channel = await self.hall.channel(self.uniqueid)
-                was, stays = stays, (channel["Exten"], channel["Application"]) == place
-                if was and stays:
-                    return
+                before, now = now, await answer(await self.hall.channel(self.uniqueid))
+                if now and before == now:
+                    return now
                 await asyncio.sleep(0.1)
 
     async def attends(self) -> bool:
@@ -111,6 +121,10 @@ class Participant:
     async def left(self) -> Message:
         """Return the event of having left the conference."""
         return await self.hall.witness.event("ConfbridgeLeave", Uniqueid=self.uniqueid)
+
+
+async def _is_asked(channel: Message) -> str:
+    return "asked" if (channel["Exten"], channel["Application"]) == ("type", "Read") else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

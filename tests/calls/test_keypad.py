@@ -268,16 +268,22 @@ async def test_without_the_database_nobody_is_called_later(hall: Hall) -> None:
     await asker.leave()
 
 
+@asynccontextmanager
+async def alone(hall: Hall, tmp_path: Path, **options: str) -> AsyncIterator[Hall]:
+    """Run a gateway instead of the hall's own: beside it, either might place a call."""
+    await hall.service.stop()
+    try:
+        async with hall_of(hall.parts, tmp_path / "gateway.log", **options) as seen:
+            yield seen
+    finally:
+        await hall.service.start()
+
+
 async def test_after_the_death_of_its_gateway_nothing_is_called_cancelled(
     hall: Hall, tmp_path: Path
 ) -> None:
-    """Pressed when it is dead or when it is back: nobody knows any more who typed what rings.
-
-    The gateway beside it does not, either, and says nothing.
-    """
-    async with hall_of(
-        hall.parts, tmp_path / "gateway.log", DIALOUT_CALL__RING_SECONDS="60"
-    ) as seen:
+    """Pressed when it is dead or when it is back: nobody knows any more who typed what rings."""
+    async with alone(hall, tmp_path, DIALOUT_CALL__RING_SECONDS="60") as seen:
         room, numbers = seen.new_room(), [london("80"), london("80")]
         askers = [await seen.enter(room), await seen.enter(room)]
         for asker, number in zip(askers, numbers, strict=True):
@@ -301,9 +307,9 @@ async def test_a_press_waits_until_it_is_known_what_was_answered(
     parts = hall.parts
     async with (
         tampering(parts.asterisk.ami_port) as way,
-        hall_of(
-            parts,
-            tmp_path / "gateway.log",
+        alone(
+            hall,
+            tmp_path,
             DIALOUT_BRIDGES__MAIN__PORT=str(way.port),
             DIALOUT_CALL__RING_SECONDS="60",
         ) as seen,
