@@ -47,6 +47,7 @@ class Scenario:
     organizer_id: str
     number: str
     expected: dict[str, object]
+    conference: str = CONFERENCE
     intercepted: bool = False
     cancel_after_answer: bool = False
 
@@ -100,6 +101,8 @@ SCENARIOS: tuple[Scenario, ...] = (
         title="nobody answers",
         organizer_id="alice",
         number="020 7946 0080",
+        # The meeting's end would end the ringing, too.
+        conference="a-meeting-that-has-not-begun",
         expected={"disposition": "no_answer", "billable_seconds": 0},
     ),
 )
@@ -170,7 +173,7 @@ async def _place(
                 "kind": "add_participant",
                 "organizer_id": scenario.organizer_id,
                 "initiator_id": INITIATOR,
-                "conference_id": CONFERENCE,
+                "conference_id": scenario.conference,
                 "number": scenario.number,
             },
         )
