@@ -18,13 +18,14 @@ demo-web: setup ## A page to call telephones from, on the same real parts, until
 	@$(BIN)/dialout demo --web
 
 # Telephones and gateways are waited for most of the time, so two files of these run at once, beside all others.
+# They are in front, because what a shell runs in the background ignores Ctrl-C, and so would what they start.
 TELEPHONES := tests/calls tests/gate tests/web
 
 test: setup check ## Every check and every test, the ones with the real Asterisk and PostgreSQL included
 	@log=$$(mktemp); trap 'rm -f $$log' EXIT; \
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(TELEPHONES) > $$log 2>&1 & calls=$$!; \
-	$(BIN)/pytest $(addprefix --ignore=,$(TELEPHONES)); others=$$?; \
-	wait $$calls; calls=$$?; cat $$log; exit $$((calls | others))
+	$(BIN)/pytest $(addprefix --ignore=,$(TELEPHONES)) > $$log 2>&1 & others=$$!; \
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(TELEPHONES); calls=$$?; \
+	wait $$others; others=$$?; cat $$log; exit $$((calls | others))
 
 check: setup ## The fast checks: format, lint, types, import rules, SQL
 	@$(BIN)/ruff format --check --quiet .
