@@ -36,7 +36,6 @@ from gateway.core.facts import OrganizerId
 from gateway.core.key import DialOutKey
 from gateway.core.rating import Seconds
 from gateway.core.reasons import Reason
-from gateway.core.record import FAMILY, CallRecord
 from gateway.core.verdict import CAP_GRACE_SECONDS
 from gateway.ledger import LedgerUnavailable, RequestOutcome
 from gateway.settlement import Settlement, names, to_ms
@@ -386,21 +385,13 @@ class DialIns:
             if self._legs.get(leg.uniqueid) is not leg or leg.dial_out is None:
                 return
             key = leg.dial_out.request.key
-            ending = _ending(leg, cause, at_ms) or await self._recorded_ending(leg, key)
+            ending = _ending(leg, cause, at_ms) or await self._settlement.recorded_ending(
+                key, leg.uniqueid
+            )
             if ending is None:
                 self._doubt(leg, key)
             else:
                 await self.end(key, leg.uniqueid, ending)
-
-    async def _recorded_ending(self, leg: Leg, key: DialOutKey) -> Ending | None:
-        try:
-            text = await self._ami.record(FAMILY, key.hex)
-        except AmiError:
-            return None
-        record = CallRecord.parse(text) if text else None
-        if record is None or record.gate_uniqueid != leg.uniqueid:
-            return None
-        return record.ending()
 
     async def _admitted_at_ms(self, leg: Leg) -> int | None:
         """Return when a leg was let in, by its channel; None if it was not.

@@ -45,7 +45,6 @@ from gateway.core.key import DialOutKey
 from gateway.core.meeting_name import spellable
 from gateway.core.progress import Stage
 from gateway.core.reasons import Reason
-from gateway.core.record import FAMILY, CallRecord
 from gateway.core.verdict import Verdict
 from gateway.ledger import Claim, ClaimOutcome, Ledger, LedgerUnavailable, RequestOutcome
 from gateway.live_calls import LiveCall, LiveCalls
@@ -612,7 +611,7 @@ class Dialer:
                 return
             ending = call.ending(gate_cause=gate_cause, gate_at_ms=gate_at_ms)
             if ending is None:
-                ending = await self._recorded_ending(call)
+                ending = await self._settlement.recorded_ending(call.key, call.gate_uniqueid)
             ours = await _is_ours(live)
             if ours is False:
                 self._forget(call.gate_uniqueid)
@@ -623,16 +622,6 @@ class Dialer:
             if live.cancelled and ending.answered_at_ms is None:
                 ending = replace(ending, disposition=Disposition.CANCELLED)
             await self.end(call.key, call.gate_uniqueid, ending)
-
-    async def _recorded_ending(self, call: Call) -> Ending | None:
-        try:
-            text = await self._ami.record(FAMILY, call.key.hex)
-        except AmiError:
-            return None
-        record = CallRecord.parse(text) if text else None
-        if record is None or record.gate_uniqueid != call.gate_uniqueid:
-            return None
-        return record.ending()
 
     async def _hang_up(self, channel: str, cause: int) -> bool | None:
         """Hang a channel up; return False if there is none, None if Asterisk did not say."""

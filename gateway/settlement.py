@@ -17,7 +17,7 @@ from gateway.core.call import Ending
 from gateway.core.causes import Disposition
 from gateway.core.dial_out import DialOut
 from gateway.core.key import DialOutKey
-from gateway.core.record import FAMILY
+from gateway.core.record import FAMILY, CallRecord
 from gateway.ledger import Ledger, LedgerUnavailable, SettleOutcome, VoidOutcome
 
 log = structlog.get_logger()
@@ -55,6 +55,17 @@ class Settlement:
             await self._ami.record_delete(FAMILY, key.hex)
         except AmiError as error:
             log.warning("record.kept", error=str(error), **names(key))
+
+    async def recorded_ending(self, key: DialOutKey, uniqueid: str) -> Ending | None:
+        """Return how a call ended by its channel's record; None if that cannot be had."""
+        try:
+            text = await self._ami.record(FAMILY, key.hex)
+        except AmiError:
+            return None
+        record = CallRecord.parse(text) if text else None
+        if record is None or record.gate_uniqueid != uniqueid:
+            return None
+        return record.ending()
 
     async def give_back(
         self,
