@@ -11,11 +11,9 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 from string import Template
-from types import TracebackType
-from typing import Self
 
 from gateway.lab import program
-from gateway.lab.program import LabError, Program, find_asterisk
+from gateway.lab.program import Instance, LabError, Program, find_asterisk
 
 __all__ = ["Asterisk", "LabError", "find_asterisk"]
 
@@ -42,7 +40,7 @@ _RTP_PORT_FIRST = 10_000
 _RTP_PORT_LAST = 32_000
 
 
-class Asterisk:
+class Asterisk(Instance):
     """One instance. It may be stopped or killed and started again; ``remove`` forgets its AstDB.
 
     ``trunk_port`` is the UDP port of the loopback interface on which the carrier listens.
@@ -134,23 +132,6 @@ class Asterisk:
         if process.returncode:
             raise LabError(f"Asterisk refused `{command}`: {output.decode(errors='replace')}")
         return output.decode(errors="replace")
-
-    async def __aenter__(self) -> Self:
-        try:
-            await self.start()
-        except BaseException:
-            self.remove()
-            raise
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.stop()
-        self.remove()
 
     @property
     def _main_file(self) -> str:

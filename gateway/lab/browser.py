@@ -10,11 +10,9 @@ import signal
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from gateway.lab import program
-from gateway.lab.program import LabError
+from gateway.lab.program import Instance, LabError
 
 __all__ = ["Browser", "Chromium", "LabError", "find_chromium"]
 
@@ -80,7 +78,7 @@ def find_chromium(lab: Path) -> Chromium:
     return Chromium(name=_PRIVATE, workspace=root / "srv", root=root)
 
 
-class Browser:
+class Browser(Instance):
     """One Chromium with an empty profile, for Playwright to connect to at ``url``.
 
     As a context manager it is started, stopped and removed.
@@ -127,23 +125,6 @@ class Browser:
         """Delete its profile. It must have been stopped."""
         # What the kernel has not yet taken down may still write.
         shutil.rmtree(self._directory, ignore_errors=True)
-
-    async def __aenter__(self) -> Self:
-        try:
-            await self.start()
-        except BaseException:
-            self.remove()
-            raise
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.stop()
-        self.remove()
 
     @property
     def _port_file(self) -> Path:

@@ -34,11 +34,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from gateway.lab import program
-from gateway.lab.program import LabError, Program, find_sipp
+from gateway.lab.program import Instance, LabError, Program, find_sipp
 
 __all__ = ["Carrier", "Cdr", "Invite", "LabError", "find_sipp"]
 
@@ -110,7 +108,7 @@ class _Message:
         return self.start.startswith("SIP/2.0 200 ") and self.method == "INVITE"
 
 
-class Carrier:
+class Carrier(Instance):
     """One SIPp, listening on ``port`` of the loopback interface.
 
     RTP for the telephones that only listen goes to ``ear_port``, which is for others to bind.
@@ -204,23 +202,6 @@ class Carrier:
         log = self.directory / "messages.log"
         text = log.read_text(errors="replace") if log.exists() else ""
         return tuple(map(_read_message, _MESSAGE.finditer(text)))
-
-    async def __aenter__(self) -> Self:
-        try:
-            await self.start()
-        except BaseException:
-            self.remove()
-            raise
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.stop()
-        self.remove()
 
     def _listens_or_ended(self) -> bool:
         assert self._process is not None

@@ -13,10 +13,13 @@ import signal
 import socket
 import subprocess
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 _BUILDER = Path(__file__).with_name("build-private-root")
 _USER = "asterisk"
@@ -67,6 +70,39 @@ class Program:
         owner = (self.root / "var/lib/asterisk").stat()
         for path in (directory, *directory.rglob("*")):
             os.chown(path, owner.st_uid, owner.st_gid)
+
+
+class Instance(ABC):
+    """A running program with files of its own. As a context manager: started, stopped, removed."""
+
+    @abstractmethod
+    async def start(self) -> None:
+        """Return when the program does its work."""
+
+    @abstractmethod
+    async def stop(self) -> None:
+        """End the program, if it runs."""
+
+    @abstractmethod
+    def remove(self) -> None:
+        """Delete its files. It must have been stopped."""
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.start()
+        except BaseException:
+            self.remove()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.stop()
+        self.remove()
 
 
 def find_asterisk(lab: Path) -> Program:
