@@ -6,7 +6,7 @@ LOCK := deploy/lock/development.txt
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-web test check format lock setup bench clean
+.PHONY: help demo demo-web test lab check format lock setup bench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -17,15 +17,25 @@ demo: setup ## Real calls through a private Asterisk, a SIP carrier and PostgreS
 demo-web: setup ## A page to call telephones from, on the same real parts, until Ctrl-C
 	@$(BIN)/dialout demo --web
 
-# Telephones and gateways are waited for most of the time, so two files of these run at once, beside all others.
+# Telephones and gateways are waited for most of the time, so two files of these run at once, and beside them two
+# of all others, which yield to them: those take their own time, while a telephone is soon late.
 # They are in front, because what a shell runs in the background ignores Ctrl-C, and so would what they start.
 TELEPHONES := tests/calls tests/gate tests/web
+TWO_FILES := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-test: setup check ## Every check and every test, the ones with the real Asterisk and PostgreSQL included
+# The simulation takes both cores, and comes last so that it makes no other test late.
+SIMULATION := tests/simulation
+
+test: setup ## Every check and every test, the ones with the real Asterisk and PostgreSQL included
+	@$(MAKE) --no-print-directory --jobs 2 lab check
 	@log=$$(mktemp); trap 'rm -f $$log' EXIT; \
-	$(BIN)/pytest $(addprefix --ignore=,$(TELEPHONES)) > $$log 2>&1 & others=$$!; \
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(TELEPHONES); calls=$$?; \
-	wait $$others; others=$$?; cat $$log; exit $$((calls | others))
+	nice -n 5 $(BIN)/pytest $(TWO_FILES) $(addprefix --ignore=,$(TELEPHONES) $(SIMULATION)) > $$log 2>&1 & others=$$!; \
+	$(BIN)/pytest $(TWO_FILES) $(TELEPHONES); calls=$$?; \
+	wait $$others; others=$$?; cat $$log; \
+	$(BIN)/pytest $(SIMULATION); simulation=$$?; exit $$((calls | others | simulation))
+
+lab: setup ## Asterisk, SIPp and Chromium for the tests, built once where the machine has none
+	@$(BIN)/python -m gateway.lab .lab
 
 check: setup ## The fast checks: format, lint, types, import rules, SQL
 	@$(BIN)/ruff format --check --quiet .

@@ -192,6 +192,6 @@ class Asterisk(Instance):
     async def _answers_on_the_console(self) -> bool:
         try:
             await self.cli("core waitfullybooted")
-        except LabError:
+        except (LabError, TimeoutError):
             return False
         return True

@@ -35,6 +35,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psutil
+
 from gateway.lab import program
 from gateway.lab.program import Instance, LabError, Program, find_sipp
 
@@ -43,6 +45,7 @@ __all__ = ["Carrier", "Cdr", "Invite", "LabError", "find_sipp"]
 _SCENARIO = Path(__file__).with_name("carrier.xml")
 _HOST = "127.0.0.1"
 _START_SECONDS = 10.0
+_LINES_SHOWN = 5
 _STOP_SECONDS = 2.0
 _CALLS_MAX = 10_000
 
@@ -149,7 +152,9 @@ class Carrier(Instance):
             await self.stop()
             raise
         if self._process.returncode is not None:
-            raise LabError(f"The carrier did not start. SIPp said:\n{program.tail(console)}")
+            # The reason comes first, and screens full of counters after it.
+            said = "\n".join(console.read_text(errors="replace").splitlines()[:_LINES_SHOWN])
+            raise LabError(f"The carrier did not start. SIPp said:\n{said}")
 
     async def stop(self) -> None:
         """End the carrier; the calls that it has break off without a BYE."""
@@ -181,6 +186,16 @@ class Carrier(Instance):
         }
         return tuple(asked.values())
 
+    def answers(self) -> dict[str, datetime]:
+        """Return when each number was answered that was, also where nobody has hung up."""
+        messages = self._messages()
+        invites = _invites(messages)
+        answered: dict[str, datetime] = {}
+        for each in messages:
+            if each.is_answer and not each.is_received and each.call_id in invites:
+                answered.setdefault(invites[each.call_id].number, each.at)
+        return answered
+
     def cdrs(self) -> tuple[Cdr, ...]:
         """Return the calls that were answered and are over, in the order of their ends."""
         messages = self._messages()
@@ -205,7 +220,7 @@ class Carrier(Instance):
 
     def _listens_or_ended(self) -> bool:
         assert self._process is not None
-        return self._process.returncode is not None or _is_bound(self.port)
+        return self._process.returncode is not None or _listens(self._process.pid, self.port)
 
 
 def _read_message(match: re.Match[str]) -> _Message:
@@ -235,10 +250,10 @@ def _invites(messages: Iterable[_Message]) -> dict[str, Invite]:
     return found
 
 
-def _is_bound(port: int) -> bool:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.bind((_HOST, port))
-        except OSError:
-            return True
-    return False
+def _listens(pid: int, port: int) -> bool:
+    """Return whether a process has a UDP port. It is not tried: that would take it for a moment."""
+    try:
+        sockets = psutil.Process(pid).net_connections(kind="udp4")
+    except psutil.Error:
+        return False
+    return any(each.laddr.port == port for each in sockets)

@@ -1,7 +1,7 @@
 """A PostgreSQL 18 of one's own, from a wheel, in a directory: for the demo, tests and benchmarks.
 
-It listens on a Unix socket that only its own account and root can reach, never on the
-network, and it does not outlive the process that started it.
+It listens on a Unix socket that only its own account and root can reach, and nowhere else
+unless it is told to, and it does not outlive the process that started it.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from urllib.parse import quote
 
 from gateway.lab.program import LabError
 
+_HOST: Final = "127.0.0.1"
 _START_SECONDS_MAX: Final = 30.0
 _STOP_SECONDS_MAX: Final = 10.0
 _COMMAND_SECONDS_MAX: Final = 60.0
@@ -44,10 +45,15 @@ class Postgres:
     """One server with its data under ``directory``, which is made if need be and stays.
 
     As root it runs as ``nobody``. Starting again on the same directory finds the same data.
+    ``tcp_port`` is one of the loopback interface on which it listens, too, for programs that
+    cannot reach its socket; whoever comes that way needs a password.
     """
 
-    def __init__(self, directory: Path, *, connections_max: int = 100) -> None:
+    def __init__(
+        self, directory: Path, *, connections_max: int = 100, tcp_port: int | None = None
+    ) -> None:
         self._connections_max = connections_max
+        self._tcp_port = tcp_port
         self._data = directory.absolute() / "data"
         self._log = directory.absolute() / "postgres.log"
         self._programs = _find_programs()
@@ -75,6 +81,12 @@ class Postgres:
         """The server's first process, whose death ends all the others."""
         assert self._process is not None, "the server has been started"
         return self._process.pid
+
+    @property
+    def socket(self) -> Path:
+        """Where the server listens."""
+        assert self._socket_directory is not None, "the server has been started"
+        return self._socket_directory / ".s.PGSQL.5432"
 
     async def start(self) -> None:
         """Start the server, and return once it takes connections.
@@ -107,11 +119,30 @@ class Postgres:
         """
         await self._end(signal.SIGQUIT)
 
+    def become_standby(self) -> None:
+        """Have the next start be one that can be read and not written to, until ``promote``."""
+        assert self._process is None, "the server has been stopped"
+        signal_file = self._data / "standby.signal"
+        signal_file.touch()
+        os.chown(signal_file, self._account.uid, self._account.gid)
+
+    async def promote(self) -> None:
+        """Have a standby be written to from now on."""
+        await self._run(
+            *self._account.arguments, str(self._programs / "pg_ctl"), f"-D{self._data}", "promote"
+        )
+
+    def sessions(self) -> tuple[int, ...]:
+        """Return the processes that serve clients at this moment."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        return tuple(pid for pid in map(int, children) if _is_session(pid))
+
     def dsn(self, database: str, user: str = "postgres") -> str:
         """Return where ``user`` finds a database of this server."""
         assert self._socket_directory is not None, "the server has been started"
         host = quote(str(self._socket_directory), safe="")
-        return f"postgresql://{user}@/{database}?host={host}"
+        port = "" if self._tcp_port is None else f"&port={self._tcp_port}"
+        return f"postgresql://{user}@/{database}?host={host}{port}"
 
     async def create_database(self, name: str, template: str | None = None) -> str:
         """Make a database, as a copy of ``template`` if one is named, and return its DSN."""
@@ -137,7 +168,8 @@ class Postgres:
             str(self._programs / "initdb"),
             f"--pgdata={self._data}",
             "--username=postgres",
-            "--auth=trust",
+            "--auth-local=trust",
+            "--auth-host=scram-sha-256",
             "--encoding=UTF8",
             "--locale=C.UTF-8",
             "--no-instructions",
@@ -153,12 +185,17 @@ class Postgres:
                 str(self._programs / "postgres"),
                 f"-D{self._data}",
                 f"-k{self._socket_directory}",
-                "-clisten_addresses=",
+                *self._listening(),
                 "-cunix_socket_permissions=0700",
                 f"-cmax_connections={self._connections_max}",
                 "-cfsync=on",
                 output=log,
             )
+
+    def _listening(self) -> tuple[str, ...]:
+        if self._tcp_port is None:
+            return ("-clisten_addresses=",)
+        return (f"-clisten_addresses={_HOST}", f"-cport={self._tcp_port}")
 
     async def _wait_until_ready(self) -> None:
         assert self._process is not None, "the server has been launched"
@@ -197,8 +234,10 @@ class Postgres:
 
     async def _tool(self, name: str, *arguments: str) -> None:
         program = str(self._programs / name)
-        host = f"--host={self._socket_directory}"
-        await self._run(program, host, "--username=postgres", "--no-password", *arguments)
+        where = [f"--host={self._socket_directory}"]
+        if self._tcp_port is not None:
+            where.append(f"--port={self._tcp_port}")
+        await self._run(program, *where, "--username=postgres", "--no-password", *arguments)
 
     async def _run(self, *command: str) -> None:
         """Run a command to its end; its output becomes the message if it fails."""
@@ -260,6 +299,12 @@ def _account() -> _Account:
         "--securebits=+no_setuid_fixup",
     )
     return _Account(uid=uid, gid=gid, arguments=become)
+
+
+def _is_session(pid: int) -> bool:
+    """Return whether a process of the server calls itself by a user, a database and a state."""
+    title = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+    return "[local]" in title
 
 
 def _checked(name: str) -> str:

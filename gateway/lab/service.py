@@ -5,6 +5,7 @@ import os
 import secrets
 import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -22,6 +23,8 @@ _START_SECONDS = 20.0
 _STOP_SECONDS = 8.0
 _POLL_SECONDS = 0.02
 
+SERVE = ("-m", "gateway.cli", "serve")
+
 CALLER_ID = "+442079460999"
 
 
@@ -30,7 +33,7 @@ class Service:
 
     ``output`` is the file that takes its log lines; None shows them on our own standard
     output, as they happen. ``options`` are further settings, by their environment names;
-    ``bridge`` is what they call the Asterisk.
+    ``bridge`` is what they call the Asterisk, ``arguments`` what Python is given to run it.
     As a context manager it is started and stopped.
     """
 
@@ -42,10 +45,12 @@ class Service:
         output: Path | None = None,
         options: dict[str, str] | None = None,
         bridge: BridgeName = MAIN_BRIDGE,
+        arguments: Sequence[str] = SERVE,
     ) -> None:
         self.port = program.free_port(socket.SOCK_STREAM)
         self.token = secrets.token_hex(24)
         self._output = output
+        self._arguments = arguments
         self._process: asyncio.subprocess.Process | None = None
         named = f"DIALOUT_BRIDGES__{bridge.upper()}__"
         self._environment = {
@@ -82,7 +87,7 @@ class Service:
         """Return when a call could be placed. Raises LabError if that takes longer than 20 s."""
         argv = [
             *("setpriv", "--pdeathsig=KILL"),
-            *(sys.executable, "-m", "gateway.cli", "serve"),
+            *(sys.executable, *self._arguments),
         ]
         own = {k: v for k, v in os.environ.items() if not k.startswith("DIALOUT_")}
         self._process = await program.spawn(argv, self._output, environment=own | self._environment)

@@ -41,16 +41,19 @@ async def stack(
     *,
     applications: Mapping[str, str] | None = None,
     rtp_timeout_seconds: int = 120,
+    directory: Path | None = None,
 ) -> AsyncIterator[Stack]:
     """Start the parts, at once where they do not need each other, and stop them in order.
 
     ``applications`` are further AMI accounts that may originate, by name, with their secrets.
-    ``rtp_timeout_seconds`` is how long a call lives whose media stopped.
+    ``rtp_timeout_seconds`` is how long a call lives whose media stopped. ``directory`` is where
+    PostgreSQL keeps its data; without one that is gone with the stack.
     """
     program, sipp = await asyncio.to_thread(_find_programs, lab)
     async with AsyncExitStack() as parts:
-        directory = parts.enter_context(TemporaryDirectory(prefix="dialout-"))
-        postgres = Postgres(Path(directory))
+        if directory is None:
+            directory = Path(parts.enter_context(TemporaryDirectory(prefix="dialout-")))
+        postgres = Postgres(directory)
         carrier = await parts.enter_async_context(Carrier(sipp))
         asterisk = Asterisk(
             program,

@@ -251,6 +251,12 @@ class Scene:
         )
         return answer["Value"]
 
+    async def visit(self, visit: Visit) -> str:
+        """Return what a gateway reads of the visit on which a channel waits."""
+        [asked] = actions.get_visit("unused", channel=visit.uniqueid).headers[1:]
+        answer = await self.gateway.send(("Action", "Getvar"), ("Channel", visit.uniqueid), asked)
+        return answer["Value"]
+
     async def set_variable(self, channel: str, name: str, value: str) -> None:
         """Set a variable of a channel, as the gateway may."""
         await self.gateway.send(

@@ -4,13 +4,14 @@ import asyncio
 import os
 import shutil
 import signal
+import socket
 import sys
 
 import psutil
 import pytest
 
 from gateway.lab.asterisk import Asterisk, find_asterisk
-from gateway.lab.carrier import Carrier
+from gateway.lab.carrier import Carrier, find_sipp
 from gateway.lab.program import LabError, until
 from tests.gate.ami_socket import AmiSocket
 from tests.gate.conftest import LAB
@@ -19,7 +20,7 @@ from tests.gate.scene import Scene
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 STARTS_AND_WAITS = """
-import asyncio, sys
+import asyncio, signal, sys
 from pathlib import Path
 from gateway.lab.asterisk import Asterisk, find_asterisk
 from gateway.lab.carrier import Carrier, find_sipp
@@ -30,6 +31,8 @@ async def main(lab):
             print(carrier.directory, asterisk.directory, flush=True)
             await asyncio.Event().wait()
 
+# What a shell runs in the background would ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 asyncio.run(main(Path(sys.argv[1])))
 """
 
@@ -82,7 +85,7 @@ async def test_a_shutdown_is_announced(fresh_asterisk: Asterisk) -> None:
         await gateway.event("FullyBooted")
         await fresh.stop()
 
-        assert "Shutdown" in {event["Event"] for event in gateway.events}
+        await gateway.event("Shutdown")
 
 
 @pytest.mark.parametrize("action", ["Command", "DBPut", "DBDel", "ModuleLoad", "GetConfig"])
@@ -99,6 +102,17 @@ async def test_nobody_else_reads_the_secret(scene: Scene) -> None:
 
     assert scene.asterisk.secret in file.read_text()
     assert file.stat().st_mode & 0o077 == 0
+
+
+async def test_a_carrier_whose_port_is_taken_says_why() -> None:
+    """SIPp names the reason first, and prints screens full of counters after it."""
+    carrier = Carrier(find_sipp(LAB))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", carrier.port))
+
+        with pytest.raises(LabError, match="already in use"):
+            await carrier.start()
+    carrier.remove()
 
 
 async def test_instances_run_beside_each_other(scene: Scene, fresh_asterisk: Asterisk) -> None:
