@@ -149,6 +149,12 @@ def get_limit(action_id: str, *, channel: str) -> Action:
     return Action(name="Getvar", action_id=action_id, headers=headers)
 
 
+def get_visit(action_id: str, *, channel: str) -> Action:
+    """Ask for the visit of the gate on which a channel waits."""
+    headers = (("Channel", _channel(channel)), ("Variable", "LOCAL(DIALOUT_VISIT)"))
+    return Action(name="Getvar", action_id=action_id, headers=headers)
+
+
 def hangup(action_id: str, *, channel: str, cause: int) -> Action:
     """Ask to hang a channel up with a Q.850 cause."""
     headers = (("Channel", _channel(channel)), ("Cause", str(cause)))

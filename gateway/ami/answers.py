@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from gateway.ami.actions import Action
 from gateway.ami.errors import AmiEncodingError, AmiRefused
+from gateway.ami.line import is_line
 
 Headers = Mapping[str, str]
 
@@ -29,6 +30,7 @@ class _Expected:
     listed: bool
     response: Headers | None = None
     items: list[Headers] = field(default_factory=list)
+    items_bytes: int = 0
 
 
 class Answers:
@@ -38,9 +40,10 @@ class Answers:
     it. An Originate is answered by its acknowledgement; how the call went is an event.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, list_bytes_max: int) -> None:
         self.late = 0
         """Answers that came when nobody awaited them any more."""
+        self._list_bytes_max = list_bytes_max
         self._expected: dict[str, _Expected] = {}
 
     def expect(self, actions: Sequence[Action]) -> tuple[Outcome, ...]:
@@ -67,8 +70,7 @@ class Answers:
         if expected is None:
             self.late += not starts_list
         elif not success:
-            refusal = headers.get("Message") or "no reason given"
-            _end(expected, Answer(headers=headers, refusal=refusal))
+            _end(expected, Answer(headers=headers, refusal=_reason(headers)))
         elif not expected.listed:
             _end(expected, Answer(headers=headers))
         elif starts_list:
@@ -76,20 +78,30 @@ class Answers:
         else:
             _end(expected, Answer(headers=headers, refusal="the answer is not a list"))
 
-    def take_item(self, headers: Headers) -> None:
-        """Match an event that carries an ActionID with the list that it is part of."""
+    def take_item(self, headers: Headers, *, item_bytes: int) -> None:
+        """Match an event that carries an ActionID with the list that it is part of.
+
+        A list that is longer than any ends unread, or one that never ends would fill the memory.
+        """
         expected = self._expected.get(headers.get("ActionID", ""))
         ending = headers.get("EventList")
         if expected is None:
             self.late += ending is not None
-        elif expected.response is None:
+        elif expected.response is None or expected.outcome.done():
             return
         elif ending is None:
-            expected.items.append(headers)
+            self._collect(expected, headers, item_bytes)
         else:
             refusal = _list_refusal(headers, len(expected.items))
             items = tuple(expected.items)
             _end(expected, Answer(headers=expected.response, items=items, refusal=refusal))
+
+    def _collect(self, expected: _Expected, item: Headers, item_bytes: int) -> None:
+        expected.items.append(item)
+        expected.items_bytes += item_bytes
+        if expected.items_bytes > self._list_bytes_max:
+            expected.items.clear()
+            _end(expected, Answer(headers=item, refusal="the list is longer than any list is"))
 
     def _enter(self, action: Action) -> Outcome:
         outcome: Outcome = asyncio.get_running_loop().create_future()
@@ -100,11 +112,19 @@ class Answers:
 def required(headers: Headers, name: str) -> str:
     """Return a header that an answer always has.
 
-    Raises AmiRefused if it lacks, for a list with a hole in it is evidence of nothing.
+    Raises AmiRefused if it lacks, for a list with a hole in it is evidence of nothing, and if it
+    is no line of text, for it goes on into log lines and actions.
     """
     if name not in headers:
         raise AmiRefused(f"the answer lacks a {name}")
+    if not is_line(headers[name]):
+        raise AmiRefused(f"the {name} of the answer is no line of text")
     return headers[name]
+
+
+def _reason(headers: Headers) -> str:
+    message = headers.get("Message", "")
+    return message if message and is_line(message) else "no reason given"
 
 
 def _list_refusal(ending: Headers, items: int) -> str | None:

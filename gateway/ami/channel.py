@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from gateway.ami.answers import Headers, required
 from gateway.ami.errors import AmiRefused
 
-_DURATION = re.compile(r"([0-9]{1,9}):([0-5][0-9]):([0-5][0-9])")
+_DURATION = re.compile(r"([0-9]{1,6}):([0-5][0-9]):([0-5][0-9])")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,7 @@ from gateway.ami.errors import AmiError, AmiLoginRefused, AmiRefused, AmiTimeout
 from gateway.ami.events import Event
 from gateway.ami.inbox import Inbox
 from gateway.ami.link import Link
+from gateway.ami.malformed import Malformed
 from gateway.ami.translate import milliseconds
 
 _PASSING_REFUSALS = frozenset({"login already in use", "asterisk is shutting down"})
@@ -45,7 +46,9 @@ class AmiClient:
     AmiUnavailable, and nothing is queued, repeated or sent late. Every action has a deadline.
     After AmiTimeout, or AmiUnavailable with `unknown` true, its fate is unknown.
 
-    `run` must be running for anything to happen. All durations are seconds.
+    `run` must be running for anything to happen. All durations are seconds. `list_bytes_max`
+    bounds one list on the wire, and what it takes in memory to some ten times that: 32 MB are
+    forty thousand channels, more than any Asterisk carries.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class AmiClient:
         reconnect_seconds_max: float = 5.0,
         events_max: int = 20_000,
         message_bytes_max: int = 65_536,
+        list_bytes_max: int = 32 * 1024 * 1024,
     ) -> None:
         self._host = host
         self._port = port
@@ -85,8 +89,11 @@ class AmiClient:
         self._username = username
         self._login = actions.login(self._next_id(), username=username, secret=secret)
         self._inbox = Inbox(events_max=events_max)
-        self._answers = Answers()
+        self._answers = Answers(list_bytes_max=list_bytes_max)
+        self._malformed = Malformed()
         self._link: Link | None = None
+        self._uptime: tuple[int, float] | None = None
+        self._booted_at_ms: int | None = None
         self._scope: asyncio.Timeout | None = None
         self._closed = False
         self._ended = asyncio.Event()
@@ -97,9 +104,27 @@ class AmiClient:
         return self._link is not None and self._link.up
 
     @property
+    def uptime_seconds(self) -> float | None:
+        """How long Asterisk has been up, a second more at the most; None if it does not say."""
+        if self._uptime is None:
+            return None
+        seconds, told_at = self._uptime
+        return seconds + asyncio.get_running_loop().time() - told_at
+
+    @property
+    def booted_at_ms(self) -> int | None:
+        """When Asterisk began, by its own clock, a second less at the most; None if unknown."""
+        return self._booted_at_ms
+
+    @property
     def late_answers(self) -> int:
         """Answers that came after their action's deadline and were dropped."""
         return self._answers.late
+
+    @property
+    def malformed_messages(self) -> int:
+        """Messages that could not be read and were dropped."""
+        return self._malformed.count
 
     def events(self) -> AsyncIterator[Event]:
         """Return the one stream of events, in the order of the wire, for one consumer.
@@ -145,6 +170,8 @@ class AmiClient:
         at = milliseconds(required(answer.headers, "Timestamp"))
         if at is None:
             raise AmiRefused("the Timestamp of the answer is no time")
+        if self.uptime_seconds is not None:
+            self._booted_at_ms = at - int(self.uptime_seconds * 1000)
         return at
 
     async def originate(
@@ -190,7 +217,11 @@ class AmiClient:
         Raises AmiRefused if there is none of this name.
         """
         answer = await self._ask(actions.get_limit(self._next_id(), channel=channel))
-        return milliseconds(required(answer.headers, "Value")) or None
+        value = required(answer.headers, "Value")
+        left_ms = milliseconds(value or "0")
+        if left_ms is None:
+            raise AmiRefused("the Value of the answer is no duration")
+        return left_ms or None
 
     async def whisper(
         self,
@@ -233,11 +264,13 @@ class AmiClient:
         context: str,
         extension: str,
         action_id: str,
+        deadline_seconds: float | None = None,
     ) -> None:
         """Set a variable of a channel and send it on, in one write.
 
         One write, because the channel's caller waits: a second round trip would double the wait.
-        Raises AmiRefused if either was refused. The other may have been carried out even so, so
+        Raises AmiRefused if either was refused, AmiTimeout after `deadline_seconds`, the usual
+        deadline if None. The other may have been carried out even so, so
         that the dialplan must let neither have an effect alone.
         """
         await self._ask(
@@ -245,6 +278,7 @@ class AmiClient:
             actions.redirect(
                 f"{action_id}-redirect", channel=channel, context=context, extension=extension
             ),
+            deadline_seconds=deadline_seconds,
         )
 
     async def hangup(self, channel: str, *, cause: int) -> None:
@@ -272,6 +306,14 @@ class AmiClient:
         Raises AmiRefused if there is no such channel.
         """
         answer = await self._ask(actions.get_variable(self._next_id(), name, channel=channel))
+        return required(answer.headers, "Value")
+
+    async def visit(self, channel: str) -> str:
+        """Return the visit on which a channel waits at the gate; empty if it does not wait there.
+
+        Raises AmiRefused if there is no such channel.
+        """
+        answer = await self._ask(actions.get_visit(self._next_id(), channel=channel))
         return required(answer.headers, "Value")
 
     async def records(self, family: str) -> dict[str, str]:
@@ -310,10 +352,20 @@ class AmiClient:
                 return ()
             raise
 
-    async def _ask(self, *asked: Action) -> Answer:
+    def reset(self, reason: str) -> None:
+        """End the link now; what was written and has not left this host is never sent.
+
+        For an action whose deadline has passed and that must not be carried out any more. What
+        Asterisk has received by then it may still carry out.
+        """
+        if self._link is not None:
+            self._link.reset(reason)
+
+    async def _ask(self, *asked: Action, deadline_seconds: float | None = None) -> Answer:
         if self._link is None or not self._link.up:
             raise AmiUnavailable("there is no link to Asterisk", unknown=False)
-        answers = await self._link.request(*asked, deadline_seconds=self._deadline(asked[0]))
+        seconds = self._deadline(asked[0]) if deadline_seconds is None else deadline_seconds
+        answers = await self._link.request(*asked, deadline_seconds=seconds)
         return answers[0]
 
     def _deadline(self, asked: Action) -> float:
@@ -340,7 +392,10 @@ class AmiClient:
     async def _open(self) -> Link:
         await self._inbox.room()
         link = self._link = Link(
-            inbox=self._inbox, answers=self._answers, message_bytes_max=self._message_bytes_max
+            inbox=self._inbox,
+            answers=self._answers,
+            malformed=self._malformed,
+            message_bytes_max=self._message_bytes_max,
         )
         try:
             await link.connect(
@@ -354,8 +409,14 @@ class AmiClient:
         except BaseException:
             await link.close()
             raise
+        self._note_uptime(booted.uptime_seconds)
         _log.info("ami.connected", host=self._host, port=self._port, uptime=booted.uptime_seconds)
         return link
+
+    def _note_uptime(self, seconds: int | None) -> None:
+        now = asyncio.get_running_loop().time()
+        self._uptime = None if seconds is None else (seconds, now)
+        self._booted_at_ms = None
 
     async def _log_in(self, link: Link) -> None:
         try:

@@ -123,12 +123,16 @@ class DialInAdmitted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DialBegin:
-    """A leg is being dialled. `uniqueid` is empty when no channel dials it (an Originate)."""
+    """A leg is being dialled. `uniqueid` is empty when no channel dials it (an Originate).
+
+    `context` is where in the dialplan the channel is that dials.
+    """
 
     uniqueid: str
     dest_uniqueid: str
     dest_channel: str
     at: int | None
+    context: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,7 +39,20 @@ class Framer:
             stop = self._buffer.find(self._end, start)
         del self._buffer[:start]
         self._searched = len(self._buffer)
-        self._check(self._searched)
+        if self._searched > self._message_bytes_max:
+            self._check(self._searched - self._end_begun())
+
+    def _end_begun(self) -> int:
+        """Return how many of the last bytes may be the beginning of the end.
+
+        They are no part of the message: or it would depend on the cut whether the longest
+        message is taken.
+        """
+        return next(
+            length
+            for length in reversed(range(len(self._end)))
+            if self._buffer.endswith(self._end[:length])
+        )
 
     def _check(self, message_bytes: int) -> None:
         if message_bytes > self._message_bytes_max:

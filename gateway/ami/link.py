@@ -9,7 +9,9 @@ awaits an answer without an end.
 # mypy: allow-subclassing-any
 
 import asyncio
+import socket
 import ssl
+import struct
 from asyncio import FIRST_COMPLETED
 from collections.abc import Sequence
 from typing import cast
@@ -24,10 +26,18 @@ from gateway.ami.errors import AmiRefused, AmiTimeout, AmiUnavailable
 from gateway.ami.events import LinkDown, LinkUp
 from gateway.ami.framer import Framer, MessageTooLong
 from gateway.ami.inbox import Inbox
+from gateway.ami.malformed import Malformed
 from gateway.ami.translate import MalformedEvent, event_name, is_translated, translate
 
 _BANNER = b"Asterisk Call Manager/"
+_RESPONSE = b"Response: "
+_NO_LINGER = struct.pack("ii", 1, 0)
 _ACTION_ID = b"\r\nActionID: "
+
+_HEADERS_MAX = 256
+"""Of an answer. Asterisk's have thirty; each takes ten times its bytes while it is read."""
+
+_SUCCESS = {"Success": True, "Error": False}
 
 _log = structlog.get_logger()
 
@@ -39,6 +49,10 @@ class _Connector(Manager):
         """Leave success and failure to whoever awaits `connect`; no login, no timer of its own."""
 
 
+class _MalformedAnswer(Exception):
+    """A message is not what any answer is."""
+
+
 class Link(asyncio.Protocol):
     """A connection that is used once: opened, lost, thrown away.
 
@@ -46,10 +60,13 @@ class Link(asyncio.Protocol):
     Events go to the inbox and never wait there; a full inbox ends the link.
     """
 
-    def __init__(self, *, inbox: Inbox, answers: Answers, message_bytes_max: int) -> None:
+    def __init__(
+        self, *, inbox: Inbox, answers: Answers, malformed: Malformed, message_bytes_max: int
+    ) -> None:
         loop = asyncio.get_running_loop()
         self._inbox = inbox
         self._answers = answers
+        self._malformed = malformed
         self._framer = Framer(message_bytes_max=message_bytes_max)
         self._transport: asyncio.WriteTransport | None = None
         self._congested = False
@@ -115,6 +132,13 @@ class Link(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    def reset(self, reason: str) -> None:
+        """End the link now, and with it what the kernel has not sent yet."""
+        if self._transport is not None:
+            sock: socket.socket = self._transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+        self.drop(reason)
+
     async def close(self) -> None:
         """End the link and wait until its socket is gone."""
         self.drop("closed")
@@ -174,8 +198,10 @@ class Link(asyncio.Protocol):
         name = event_name(frame)
         if not self._greeted.done():
             self._greet(frame)
-        elif name is None:
+        elif frame.startswith(_RESPONSE):
             self._handle_response(frame)
+        elif name is None:
+            self._handle_noise(frame)
         elif is_translated(name):
             self._handle_event(name, frame)
         elif _ACTION_ID in frame:
@@ -188,20 +214,33 @@ class Link(asyncio.Protocol):
             self.drop("what answers there is no Asterisk manager")
 
     def _handle_response(self, frame: bytes) -> None:
-        message = _parse(frame)
-        if message is not None:
-            self._answers.take_response(_headers(message), success=message.success)
+        try:
+            headers = _headers(frame)
+            # Whatever is not a plain yes or no leaves the action's fate unknown.
+            success = _SUCCESS[headers["Response"]]
+        except (_MalformedAnswer, KeyError):
+            self._malformed.note("answer", "Response")
+            return
+        self._answers.take_response(headers, success=success)
 
     def _handle_item(self, frame: bytes) -> None:
-        message = _parse(frame)
-        if message is not None:
-            self._answers.take_item(_headers(message))
+        try:
+            headers = _headers(frame)
+        except _MalformedAnswer:
+            self._malformed.note("answer", "ActionID")
+            return
+        self._answers.take_item(headers, item_bytes=len(frame))
+
+    def _handle_noise(self, frame: bytes) -> None:
+        # Bare line ends come between messages and are no message.
+        if frame:
+            self._malformed.note("message", "Event")
 
     def _handle_event(self, name: bytes, frame: bytes) -> None:
         try:
             event = translate(name, frame)
         except MalformedEvent as malformed:
-            _log.warning("ami.event_malformed", name=name.decode(), header=str(malformed))
+            self._malformed.note(name.decode(), str(malformed))
             return
         if event is None or (isinstance(event, LinkUp) and self._booted.done()):
             return
@@ -225,10 +264,12 @@ def _settle(actions: Sequence[Action], outcomes: Sequence[Outcome]) -> tuple[Ans
     return tuple(answer for answer in answers if answer is not None)
 
 
-def _parse(frame: bytes) -> Message | None:
-    return Message.from_line(frame.decode("utf-8", "replace"))
-
-
-def _headers(message: Message) -> Headers:
-    # A repeated header is a list in panoramisk. No answer that is read here repeats one.
+def _headers(frame: bytes) -> Headers:
+    """Return the headers of an answer, without those that are repeated: none that is read is."""
+    if frame.count(b"\r\n") >= _HEADERS_MAX:
+        raise _MalformedAnswer
+    message: Message | None = Message.from_line(frame.decode("utf-8", "replace"))
+    if message is None:
+        raise _MalformedAnswer  # it takes the only line of a "Response: Fail" for a text
+    # What is repeated is a list in panoramisk.
     return {key: value for key, value in message.items() if isinstance(value, str)}

@@ -25,8 +25,10 @@ from gateway.ami.events import (
     OriginateResponse,
     Shutdown,
 )
+from gateway.ami.line import is_line
 
 _PREFIX = b"Event: "
+_ANOTHER = b"\r\nEvent: "
 
 _DIGITS = re.compile(r"[0-9]{1,18}")
 _KEY = re.compile(r"[0-9a-f]{64}")
@@ -34,8 +36,13 @@ _NUMBER = re.compile(r"[0-9+*#]{1,40}")
 _NUMBER_OR_EMPTY = re.compile(r"[0-9+*#]{0,40}")
 _UUID_OR_EMPTY = re.compile(r"[0-9a-fA-F-]{0,36}")
 _WORD_OR_EMPTY = re.compile(r"[A-Za-z0-9._@+-]{0,128}")
-_ANYTHING = re.compile(r"(?s).+")
-_TIMESTAMP = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,9}))?")
+_SECONDS = re.compile(r"[0-9]{1,10}")
+_MILLISECONDS = re.compile(r"[0-9]{1,13}")
+_STATUS = re.compile(r"[A-Z]{1,16}")
+_ORIGINATED = re.compile(r"Success|Failure")
+_SMALL = re.compile(r"[0-9]{1,3}")
+_TIMESTAMP = re.compile(r"([0-9]{1,10})(?:\.([0-9]{1,9}))?")
+"""Up to the year 2286: no number may be so large that it breaks whoever reckons with it."""
 
 
 class MalformedEvent(ValueError):
@@ -60,6 +67,8 @@ def translate(name: bytes, frame: bytes) -> Event | None:
 
     Raises MalformedEvent. A gate whose event is malformed gets no verdict and so denies.
     """
+    if _ANOTHER in frame:
+        raise MalformedEvent("Event")
     return _TRANSLATORS[name](frame)
 
 
@@ -74,7 +83,7 @@ def milliseconds(timestamp: str) -> int | None:
 
 def _fully_booted(frame: bytes) -> LinkUp:
     uptime = _text(frame, b"Uptime")
-    return LinkUp(uptime_seconds=int(uptime) if _DIGITS.fullmatch(uptime) else None)
+    return LinkUp(uptime_seconds=int(uptime) if _SECONDS.fullmatch(uptime) else None)
 
 
 def _shutdown(_frame: bytes) -> Shutdown:
@@ -90,8 +99,8 @@ def _gate_reached(frame: bytes) -> GateReached:
     return GateReached(
         key_hex=_matching(frame, b"Key", _KEY),
         visit=_matching(frame, b"Visit", _DIGITS),
-        channel=_matching(frame, b"Channel", _ANYTHING),
-        uniqueid=_matching(frame, b"Uniqueid", _ANYTHING),
+        channel=_name(frame, b"Channel"),
+        uniqueid=_name(frame, b"Uniqueid"),
         at=_at(frame),
     )
 
@@ -105,8 +114,8 @@ def _intercept_reached(frame: bytes) -> InterceptReached:
         initiator=_matching(frame, b"Initiator", _WORD_OR_EMPTY),
         conference=_matching(frame, b"Conference", _WORD_OR_EMPTY),
         dial_out_id=_matching(frame, b"DialOutId", _UUID_OR_EMPTY),
-        channel=_matching(frame, b"Channel", _ANYTHING),
-        uniqueid=_matching(frame, b"Uniqueid", _ANYTHING),
+        channel=_name(frame, b"Channel"),
+        uniqueid=_name(frame, b"Uniqueid"),
         at=_at(frame),
     )
 
@@ -119,8 +128,8 @@ def _keypad_reached(frame: bytes) -> KeypadReached:
         organizer=_matching(frame, b"Organizer", _WORD_OR_EMPTY),
         initiator=_matching(frame, b"Initiator", _WORD_OR_EMPTY),
         conference=_matching(frame, b"Conference", _WORD_OR_EMPTY),
-        channel=_matching(frame, b"Channel", _ANYTHING),
-        uniqueid=_matching(frame, b"Uniqueid", _ANYTHING),
+        channel=_name(frame, b"Channel"),
+        uniqueid=_name(frame, b"Uniqueid"),
         at=_at(frame),
     )
 
@@ -128,8 +137,8 @@ def _keypad_reached(frame: bytes) -> KeypadReached:
 def _keypad_cancel_reached(frame: bytes) -> KeypadCancelReached:
     return KeypadCancelReached(
         visit=_matching(frame, b"Visit", _DIGITS),
-        channel=_matching(frame, b"Channel", _ANYTHING),
-        uniqueid=_matching(frame, b"Uniqueid", _ANYTHING),
+        channel=_name(frame, b"Channel"),
+        uniqueid=_name(frame, b"Uniqueid"),
         at=_at(frame),
     )
 
@@ -142,8 +151,8 @@ def _dial_in_reached(frame: bytes) -> DialInReached:
         tenant=_matching(frame, b"Tenant", _UUID_OR_EMPTY),
         organizer=_matching(frame, b"Organizer", _WORD_OR_EMPTY),
         conference=_matching(frame, b"Conference", _WORD_OR_EMPTY),
-        channel=_matching(frame, b"Channel", _ANYTHING),
-        uniqueid=_matching(frame, b"Uniqueid", _ANYTHING),
+        channel=_name(frame, b"Channel"),
+        uniqueid=_name(frame, b"Uniqueid"),
         at=_at(frame),
     )
 
@@ -151,44 +160,45 @@ def _dial_in_reached(frame: bytes) -> DialInReached:
 def _dial_in_admitted(frame: bytes) -> DialInAdmitted:
     return DialInAdmitted(
         key_hex=_matching(frame, b"Key", _KEY),
-        admitted_at_ms=int(_matching(frame, b"Admitted", _DIGITS)),
-        uniqueid=_matching(frame, b"Uniqueid", _ANYTHING),
+        admitted_at_ms=int(_matching(frame, b"Admitted", _MILLISECONDS)),
+        uniqueid=_name(frame, b"Uniqueid"),
         at=_at(frame),
     )
 
 
 def _dial_begin(frame: bytes) -> DialBegin:
     return DialBegin(
-        uniqueid=_text(frame, b"Uniqueid"),
-        dest_uniqueid=_matching(frame, b"DestUniqueid", _ANYTHING),
-        dest_channel=_matching(frame, b"DestChannel", _ANYTHING),
+        uniqueid=_line(frame, b"Uniqueid"),
+        dest_uniqueid=_name(frame, b"DestUniqueid"),
+        dest_channel=_name(frame, b"DestChannel"),
         at=_at(frame),
+        context=_line(frame, b"Context"),
     )
 
 
 def _dial_state(frame: bytes) -> DialState:
     return DialState(
-        uniqueid=_text(frame, b"Uniqueid"),
-        dest_uniqueid=_matching(frame, b"DestUniqueid", _ANYTHING),
-        dial_status=_matching(frame, b"DialStatus", _ANYTHING),
+        uniqueid=_line(frame, b"Uniqueid"),
+        dest_uniqueid=_name(frame, b"DestUniqueid"),
+        dial_status=_matching(frame, b"DialStatus", _STATUS),
         at=_at(frame),
     )
 
 
 def _dial_end(frame: bytes) -> DialEnd:
     return DialEnd(
-        uniqueid=_text(frame, b"Uniqueid"),
-        dest_uniqueid=_matching(frame, b"DestUniqueid", _ANYTHING),
-        dial_status=_matching(frame, b"DialStatus", _ANYTHING),
+        uniqueid=_line(frame, b"Uniqueid"),
+        dest_uniqueid=_name(frame, b"DestUniqueid"),
+        dial_status=_matching(frame, b"DialStatus", _STATUS),
         at=_at(frame),
     )
 
 
 def _hangup(frame: bytes) -> Hangup:
     return Hangup(
-        uniqueid=_matching(frame, b"Uniqueid", _ANYTHING),
-        linkedid=_text(frame, b"Linkedid"),
-        channel=_text(frame, b"Channel"),
+        uniqueid=_name(frame, b"Uniqueid"),
+        linkedid=_line(frame, b"Linkedid"),
+        channel=_line(frame, b"Channel"),
         cause=_number(frame, b"Cause"),
         at=_at(frame),
     )
@@ -204,24 +214,24 @@ def _conference_left(frame: bytes) -> ConferenceChanged:
 
 def _conference_changed(frame: bytes, *, joined: bool) -> ConferenceChanged:
     return ConferenceChanged(
-        conference=_matching(frame, b"Conference", _ANYTHING),
+        conference=_name(frame, b"Conference"),
         joined=joined,
-        channel=_matching(frame, b"Channel", _ANYTHING),
-        uniqueid=_matching(frame, b"Uniqueid", _ANYTHING),
+        channel=_name(frame, b"Channel"),
+        uniqueid=_name(frame, b"Uniqueid"),
         at=_at(frame),
     )
 
 
 def _conference_ended(frame: bytes) -> ConferenceEnded:
-    return ConferenceEnded(conference=_matching(frame, b"Conference", _ANYTHING))
+    return ConferenceEnded(conference=_name(frame, b"Conference"))
 
 
 def _originate_response(frame: bytes) -> OriginateResponse:
-    uniqueid = _text(frame, b"Uniqueid")
+    uniqueid = _line(frame, b"Uniqueid")
     return OriginateResponse(
-        action_id=_text(frame, b"ActionID"),
+        action_id=_line(frame, b"ActionID"),
         uniqueid="" if uniqueid == "<null>" else uniqueid,
-        success=_text(frame, b"Response") == "Success",
+        success=_matching(frame, b"Response", _ORIGINATED) == "Success",
         reason=_number(frame, b"Reason"),
     )
 
@@ -273,9 +283,23 @@ def _matching(frame: bytes, name: bytes, pattern: re.Pattern[str]) -> str:
     return value
 
 
+def _line(frame: bytes, name: bytes) -> str:
+    value = _text(frame, name)
+    if not is_line(value):
+        raise MalformedEvent(name.decode())
+    return value
+
+
+def _name(frame: bytes, name: bytes) -> str:
+    value = _line(frame, name)
+    if not value:
+        raise MalformedEvent(name.decode())
+    return value
+
+
 def _number(frame: bytes, name: bytes) -> int:
     value = _text(frame, name)
-    return int(value) if _DIGITS.fullmatch(value) else 0
+    return int(value) if _SMALL.fullmatch(value) else 0
 
 
 def _at(frame: bytes) -> int | None:

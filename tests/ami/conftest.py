@@ -29,6 +29,7 @@ class Running:
         boot_deadline_seconds: float = DEADLINE_SECONDS,
         reconnect_seconds_max: float = 0.05,
         events_max: int = 1000,
+        list_bytes_max: int = 1_000_000,
     ) -> None:
         self.client = AmiClient(
             host="127.0.0.1",
@@ -46,6 +47,7 @@ class Running:
             reconnect_seconds_max=reconnect_seconds_max,
             events_max=events_max,
             message_bytes_max=65_536,
+            list_bytes_max=list_bytes_max,
         )
         self._events = self.client.events()
         self.run = asyncio.create_task(self.client.run())

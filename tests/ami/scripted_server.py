@@ -35,6 +35,11 @@ class Session:
         """Send raw bytes, in a segment of their own."""
         self._writer.write(data)
 
+    async def flush(self) -> None:
+        """Wait until the client has read most of what was sent."""
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            await self._writer.drain()
+
     def send(self, *lines: str) -> None:
         """Send one message."""
         self.write(message(*lines))

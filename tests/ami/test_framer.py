@@ -35,6 +35,15 @@ def test_a_message_longer_than_the_maximum_is_refused(end: bytes) -> None:
         list(framer.feed(b"x" * 101 + end))
 
 
+def test_the_longest_message_is_taken_however_it_is_cut() -> None:
+    """What has come of its end is no part of it: a busy network must not cost a link."""
+    wire = b"Banner\r\n" + b"x" * 100 + b"\r\n\r\n"
+    for cut in range(len(wire) + 1):
+        framer = Framer(message_bytes_max=100)
+
+        assert [*framer.feed(wire[:cut]), *framer.feed(wire[cut:])] == [b"Banner", b"x" * 100]
+
+
 def test_a_long_message_costs_no_more_than_its_length() -> None:
     """Eight times the reads of one message take about eight times as long, not sixty-four times.
 

@@ -22,6 +22,7 @@ from gateway.ami import (
 from gateway.ami.answers import Answers
 from gateway.ami.inbox import Inbox
 from gateway.ami.link import Link
+from gateway.ami.malformed import Malformed
 from tests.ami.conftest import SECRET, Linked, Running, link
 from tests.ami.scripted_server import DEADLINE_SECONDS, ScriptedServer, Session, message
 from tests.ami.test_translate import GATE
@@ -125,7 +126,12 @@ async def test_a_consumer_that_is_too_slow_loses_the_link_and_no_single_event(
 async def test_nothing_is_taken_from_a_link_that_ended() -> None:
     """What a transport still delivers lies behind the gap that `LinkDown` is about to tell of."""
     inbox = Inbox(events_max=10)
-    ended = Link(inbox=inbox, answers=Answers(), message_bytes_max=1000)
+    ended = Link(
+        inbox=inbox,
+        answers=Answers(list_bytes_max=1000),
+        malformed=Malformed(),
+        message_bytes_max=1000,
+    )
     ended.data_received(b"Asterisk Call Manager/11.0.0\r\n" + hangup(1))
     ended.drop("overflow")
     ended.data_received(hangup(2))
