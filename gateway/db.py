@@ -95,23 +95,32 @@ async def migrate(settings: DatabaseSettings, progress: Progress | None = None) 
             )
         await connection.execute("SELECT pg_advisory_lock($1)", _MIGRATION_LOCK)
         await connection.execute(f"SET lock_timeout TO {_LOCK_MILLISECONDS_MAX}")
-        await _GIVING_WAY(_apply, connection, tell)
+        for step in (_migrate_tables, _replace, _open_months):
+            await _GIVING_WAY(step, connection, tell)
     except asyncpg.InsufficientPrivilegeError as error:
         raise DatabaseUnavailable(f"this login may not migrate: {error}") from error
     finally:
         await connection.close()
 
 
-async def _apply(connection: Connection, tell: Progress) -> None:
+async def _migrate_tables(connection: Connection, tell: Progress) -> None:
+    """Bring the tables up to date, each migration in a transaction of its own."""
     await _run(connection, SQL / "schema.sql", tell)
     tell("migrations")
     await pogo.apply(connection, SQL / "migrations", schema_name="dialout", logger=_pogo_logger())
+
+
+async def _replace(connection: Connection, tell: Progress) -> None:
+    """Replace what is not a table, all at once."""
     async with connection.transaction():
         await connection.execute("SET LOCAL ROLE dialout_owner")
         await connection.execute("SET LOCAL search_path TO dialout, pg_temp")
         await _replace_all(connection, tell)
         await _load_reference(connection, tell)
-    # Apart from the views: calls that wait for those have locked the tables already.
+
+
+async def _open_months(connection: Connection, tell: Progress) -> None:
+    """Make the months ahead. Calls that wait for the views have locked the tables already."""
     async with connection.transaction():
         await connection.execute("SET LOCAL ROLE dialout_owner")
         tell("months")

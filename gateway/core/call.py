@@ -9,6 +9,7 @@ This file does not know of AMI, of the ledger, or of money.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import StrEnum
 from typing import Self
 
@@ -66,6 +67,13 @@ _NEXT: Mapping[CallState, Mapping[CallEvent, CallState]] = {
 }
 
 
+class Unproved(StrEnum):
+    """What is billed of a call whose end nothing proves: the least it lasted, or the most."""
+
+    LEAST = "least"
+    MOST = "most"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
     """How a call ended, and how we know.
@@ -73,6 +81,11 @@ class Ending:
     Times are milliseconds of the Asterisk host's clock. ``answered_at_ms`` is None when
     nobody answered; nothing is billed then. ``ended_at_ms`` is when the telephone's leg
     hung up, or when the gate's channel did if there never was such a leg.
+
+    ``latest_end_ms`` is None where that is proved. Else the end was not before ``ended_at_ms``
+    and not after ``latest_end_ms``; of a call that nobody is known to have answered, nothing
+    proves that nobody did. ``released_at`` is the release that it is about, by the ledger's
+    record, if another may have come after it; else None.
     """
 
     disposition: Disposition
@@ -80,6 +93,8 @@ class Ending:
     answered_at_ms: int | None
     ended_at_ms: int
     evidence: str
+    latest_end_ms: int | None = None
+    released_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,13 +103,15 @@ class Call:
 
     ``witnessed`` says that every event since the release was seen. Without it, silence
     proves nothing: a call that seems never to have been dialled may have been answered
-    while nobody looked.
+    while nobody looked. Nor does it where the gate was told to dial, ``may_dial``: Asterisk
+    may leave out an event, and a failed dial tells of itself.
     """
 
     key: DialOutKey
     gate_uniqueid: str
     state: CallState = CallState.RESERVED
     witnessed: bool = True
+    may_dial: bool = False
     trunk_uniqueid: str | None = None
     dial_status: str | None = None
     answered_at_ms: int | None = None
@@ -107,7 +124,7 @@ class Call:
 
     def released(self) -> Self:
         """The gate has been told to dial."""
-        return self._after(CallEvent.RELEASE)
+        return replace(self._after(CallEvent.RELEASE), may_dial=True)
 
     def dial_begun(self, trunk_uniqueid: str) -> Self:
         """The INVITE is being sent; from here on the telephone's leg has a name."""
@@ -149,7 +166,7 @@ class Call:
                 ended_at_ms=self.hung_up_at_ms,
                 evidence="events",
             )
-        if not self.witnessed or (self.trunk_uniqueid is not None and self.dial_status is None):
+        if not self.witnessed or (self.may_dial and self.dial_status is None):
             return None
         cause = gate_cause if self.hangup_cause is None else self.hangup_cause
         return Ending(
@@ -159,6 +176,22 @@ class Call:
             hangup_cause=cause,
             answered_at_ms=None,
             ended_at_ms=gate_at_ms if self.hung_up_at_ms is None else self.hung_up_at_ms,
+            evidence="events",
+        )
+
+    def undialled(self, *, gate_cause: int, gate_at_ms: int) -> Ending | None:
+        """Return how a call ended that was let dial, and of which the host has no record at all.
+
+        The gate's channel writes one at its end from before it dials. So without one it never
+        did, if nothing else was seen that says so; else None.
+        """
+        if not self.witnessed or self.trunk_uniqueid is not None:
+            return None
+        return Ending(
+            disposition=Disposition.FAILED,
+            hangup_cause=gate_cause,
+            answered_at_ms=None,
+            ended_at_ms=gate_at_ms,
             evidence="events",
         )
 

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any, Final, NewType
 
 from gateway.core.attendance import DropReason
+from gateway.core.call import Unproved
 from gateway.core.causes import Disposition
 from gateway.core.e164 import E164, NumberKind, Region
 from gateway.core.facts import OrganizerId, SourceKind
@@ -157,10 +158,14 @@ class DialOut:
     unpaid; it never lasts longer than ``talk_seconds_max``. ``billable_seconds`` is from
     answer to hangup of the telephone's leg, rounded up; 0 when nobody answered; None until the
     end is known. ``overrun_seconds`` is what a call lasted beyond what was set aside for it:
-    not billed. ``confirms`` says that the callee must press a key before joining, ``joined_at``
-    when the callee came into the conference. ``evidence`` says how the end is known,
-    ``dropped`` why the guard ended the call, None if it did not. ``explanation`` is the JSON
-    text of the facts and the decision, as stored.
+    not billed. ``asterisk_booted_at`` is when the Asterisk began that it was released on, as far
+    as known. ``confirms`` says that the callee must press a key before joining, ``joined_at``
+    when the callee came into the conference. ``evidence`` says how the end is known;
+    the call lasted between ``least_seconds`` and ``most_seconds``, which are equal where that is
+    proof, and else ``unproved`` says which of them was billed. ``dropped`` says
+    why the guard ended the call, None if it did not. ``explanation`` is the JSON
+    text of the facts and the decision, as stored. ``granted`` says that it was placed while the
+    ledger was away.
     """
 
     request: DialOutRequest
@@ -193,6 +198,11 @@ class DialOut:
     dropped: DropReason | None = None
     confirms: bool = False
     joined_at: datetime | None = None
+    asterisk_booted_at: datetime | None = None
+    least_seconds: Seconds | None = None
+    most_seconds: Seconds | None = None
+    unproved: Unproved | None = None
+    granted: bool = False
 
     @property
     def channel_uniqueid(self) -> str:
@@ -238,6 +248,10 @@ class DialOut:
             "billable_seconds": self.billable_seconds,
             "overrun_seconds": self.overrun_seconds or None,
             "evidence": self.evidence,
+            "least_seconds": self.least_seconds if self.unproved else None,
+            "most_seconds": self.most_seconds if self.unproved else None,
+            "unproved": self.unproved,
+            "granted": self.granted or None,
             "dropped": self.dropped,
             "funding": [part.summary() for part in self.parts] or None,
             "cost_micros": self.cost_micros,

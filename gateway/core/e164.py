@@ -166,6 +166,13 @@ class PrefixReach:
     is_exact: bool
 
 
+def read_long_plans() -> None:
+    """Read the numbering plans that take long, those of +1, so that no call has to wait for it."""
+    for region in _regions_of("1"):
+        _ordinary_numbers(region)
+        _every_number(region)
+
+
 @lru_cache(maxsize=4_096)
 def prefix_reach(prefix: str) -> PrefixReach:
     """Return what ``prefix``, digits without a plus sign, stands for.

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 from uuid import UUID
 
+_GATE = "-gate"
 _JOIN = "-join"
 _HEX = re.compile(r"[0-9a-f]{64}")
 
@@ -33,12 +34,17 @@ class DialOutKey:
     @property
     def gate_uniqueid(self) -> str:
         """Uniqueid of the half of the Local channel that runs the gate and dials the trunk."""
-        return f"{self.hex}-gate"
+        return f"{self.hex}{_GATE}"
 
     @property
     def join_uniqueid(self) -> str:
         """Uniqueid of the half of the Local channel that joins the conference."""
         return f"{self.hex}{_JOIN}"
+
+    @classmethod
+    def of_gate(cls, uniqueid: str) -> Self | None:
+        """Return the key of the call whose gate's half has this uniqueid; None if no call's."""
+        return cls.parse(uniqueid.removesuffix(_GATE)) if uniqueid.endswith(_GATE) else None
 
     @classmethod
     def of_join(cls, uniqueid: str) -> Self | None:

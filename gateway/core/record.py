@@ -44,14 +44,18 @@ class CallRecord:
             dial_status=match["status"],
         )
 
-    def ending(self) -> Ending:
-        """Return how the call ended. Answered for no time at all is answered all the same."""
+    def ending(self, noted_ms: int | None = None) -> Ending:
+        """Return how the call ended. Answered for no time at all is answered all the same.
+
+        ``noted_ms`` is when somebody saw the telephone answer, None if nobody did. It counts
+        where the record has no length: a call that a Redirect tore down lasted all the same.
+        """
         answered_at_ms = None
         if not is_answer(self.dial_status):
             what = unanswered(self.dial_status, self.hangup_cause)
         else:
             what = Disposition.ANSWERED
-            answered_at_ms = self.ended_at_ms - (self.answered_ms or 0)
+            answered_at_ms = self._answered_at_ms(noted_ms)
         return Ending(
             disposition=what,
             hangup_cause=self.hangup_cause,
@@ -59,3 +63,8 @@ class CallRecord:
             ended_at_ms=self.ended_at_ms,
             evidence="record",
         )
+
+    def _answered_at_ms(self, noted_ms: int | None) -> int:
+        if self.answered_ms is not None:
+            return self.ended_at_ms - self.answered_ms
+        return self.ended_at_ms if noted_ms is None else min(noted_ms, self.ended_at_ms)

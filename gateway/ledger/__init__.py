@@ -13,6 +13,7 @@ from gateway.ledger.answers import (
     Finding,
     FindingCode,
     ForgetOutcome,
+    GrantOutcome,
     JoinedOutcome,
     LastProof,
     MeetingPermissions,
@@ -21,12 +22,14 @@ from gateway.ledger.answers import (
     Rehearsal,
     RequestOutcome,
     Saving,
+    Serving,
     SettleOutcome,
     TenantName,
     TriedDeck,
     Unit,
     VoidOutcome,
 )
+from gateway.ledger.call_detail import CallDetail
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.months import AttachOutcome, DetachOutcome, Month, Months
 from gateway.ledger.outbox import DueEvent, Outbox
@@ -77,6 +80,7 @@ from gateway.ledger.provisioning_answers import (
 )
 from gateway.ledger.report_answers import (
     BilledPart,
+    GapCall,
     OrganizerRefusals,
     OrganizerUse,
     Standing,
@@ -95,6 +99,7 @@ __all__ = [
     "BilledPart",
     "Block",
     "BlockOutcome",
+    "CallDetail",
     "Callee",
     "ChainHead",
     "Change",
@@ -117,6 +122,8 @@ __all__ = [
     "Finding",
     "FindingCode",
     "ForgetOutcome",
+    "GapCall",
+    "GrantOutcome",
     "JoinedOutcome",
     "LastProof",
     "Ledger",
@@ -162,6 +169,7 @@ __all__ = [
     "RetryOutcome",
     "Saving",
     "Segment",
+    "Serving",
     "SettleOutcome",
     "Standing",
     "Tenant",

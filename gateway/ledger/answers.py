@@ -16,6 +16,7 @@ from gateway.core.dial_out import DialOut, SourceStanding
 from gateway.core.e164 import E164, Region
 from gateway.core.facts import Blocks, OrganizerFacts, OrganizerId, SourceKind, TenantFacts
 from gateway.core.limits import Limit, LimitScope
+from gateway.core.outage import Outage
 from gateway.core.rating import Micros, Rate, Seconds
 from gateway.core.reasons import Reason
 
@@ -107,6 +108,15 @@ class DroppedOutcome(StrEnum):
     DROPPED = "dropped"
 
 
+class GrantOutcome(StrEnum):
+    """What was made of a call that was placed under a grant while the ledger was away."""
+
+    EXISTS_WITH_DIFFERENT_TERMS = "exists_with_different_terms"
+    EXISTS = "exists"
+    RELEASED = "released"
+    BOOKED = "booked"
+
+
 class Unit(StrEnum):
     """What a source is counted in."""
 
@@ -118,7 +128,8 @@ class Unit(StrEnum):
 class Claim:
     """What a released channel may dial, from the database's own row, and for how long.
 
-    ``limit_seconds`` may be moved while the call lasts, up to ``talk_seconds_max``.
+    ``limit_seconds`` may be moved while the call lasts, up to ``talk_seconds_max``. ``granted``
+    says that it is no claim of the ledger's: the call was granted while that was away.
     """
 
     destination: E164
@@ -126,6 +137,7 @@ class Claim:
     talk_seconds_max: Seconds
     ring_seconds: Seconds
     caller_id: E164
+    granted: bool = False
 
     @classmethod
     def of(cls, dial_out: DialOut) -> Self:
@@ -244,6 +256,18 @@ class Saving:
             "saved_micros_at_most": self.micros,
             "currency": self.currency,
         }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serving:
+    """Who served a bridge before a gateway, by the clock of its Asterisk.
+
+    ``served_until`` is when another gateway last did that had begun before this one, None for
+    nobody. ``outages`` are the times without any gateway that were noted now, oldest first.
+    """
+
+    served_until: datetime | None
+    outages: tuple[Outage, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

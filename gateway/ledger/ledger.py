@@ -11,11 +11,14 @@ from typing import Final
 from uuid import UUID
 
 from gateway.core.attendance import DropReason
+from gateway.core.call import Unproved
 from gateway.core.causes import Disposition
 from gateway.core.dial_out import BridgeName, CoolDown, DialOut, DialOutRequest, Terms
 from gateway.core.e164 import E164, ORDINARY_KINDS, Destination
 from gateway.core.facts import OrganizerId
+from gateway.core.grant import Grant
 from gateway.core.key import DialOutKey
+from gateway.core.outage import Outage
 from gateway.core.rating import Micros, Rate, Seconds
 from gateway.core.reasons import Reason
 from gateway.core.waterfall import Source
@@ -32,6 +35,7 @@ from gateway.ledger.answers import (
     Extension,
     Finding,
     ForgetOutcome,
+    GrantOutcome,
     JoinedOutcome,
     LastProof,
     OrganizerAnswer,
@@ -39,12 +43,13 @@ from gateway.ledger.answers import (
     Rehearsal,
     RequestOutcome,
     Saving,
+    Serving,
     SettleOutcome,
     TenantName,
     TriedDeck,
     VoidOutcome,
 )
-from gateway.ledger.session import Session
+from gateway.ledger.session import LedgerUnavailable, Session
 
 _RATE_COLUMNS: Final = 7
 
@@ -90,8 +95,24 @@ _SAVINGS: Final = """
     GROUP BY tenant_id, reason, currency
     ORDER BY tenant_id, reason
 """
-_SETTLE: Final = "SELECT outcome, (record).* FROM dialout.settle($1, $2, $3, $4, $5, $6, $7)"
-_VOID: Final = "SELECT outcome, (record).* FROM dialout.void($1, $2, $3, $4, $5, $6, $7)"
+_OUTAGES_OF: Final = """
+    SELECT outage_id, bridge, kind, began_at, ended_at, detail FROM dialout.outage_call
+    WHERE tenant_id = $1 AND dial_out_id = $2 AND requested_at = $3
+    ORDER BY began_at, outage_id
+    LIMIT 100
+"""
+_GRANT_BOOK: Final = """
+    SELECT outcome, (record).* FROM dialout.grant_book(
+        $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
+        $20, $21, $22, $23, $24, ROW($25, $26, $27)::dialout.cool_down
+    )
+"""
+_SETTLE: Final = """
+    SELECT outcome, (record).* FROM dialout.settle($1, $2, $3, $4, $5, $6, $7, $8, $9)
+"""
+_VOID: Final = """
+    SELECT outcome, (record).* FROM dialout.void($1, $2, $3, $4, $5, $6, $7, $8, $9)
+"""
 
 
 class Ledger:
@@ -106,8 +127,16 @@ class Ledger:
         self._session = Session(pool, call_seconds_max)
 
     async def ping(self) -> None:
-        """Return if the ledger answers, and is one that this version knows."""
-        await self._session.fetch("SELECT tenant_id FROM dialout.tenant_name LIMIT 1")
+        """Return if the ledger answers, can be written to, and is one that this version knows."""
+        row = await self._session.fetch_one(
+            """
+            SELECT
+                current_setting('transaction_read_only')::boolean AS is_read_only,
+                EXISTS (SELECT FROM dialout.tenant_name) AS has_tenants
+            """
+        )
+        if row["is_read_only"]:
+            raise LedgerUnavailable("It can be read and not written to: a standby?")
 
     # What policy must know.
 
@@ -268,16 +297,52 @@ class Ledger:
         )
         return rows.rehearsal(row)
 
-    async def claim(
-        self, key: DialOutKey, gate_uniqueid: str, at: datetime
-    ) -> Claim | ClaimOutcome:
-        """Release the dial-out to the one channel that reached the gate, once."""
+    async def grant_book(self, grant: Grant) -> tuple[GrantOutcome, DialOut]:
+        """Make the dial-out of a call that was placed while the ledger was away; once."""
+        request, number, terms = grant.request, grant.destination, grant.terms
         row = await self._session.fetch_one(
-            "SELECT * FROM dialout.claim($1, $2, $3, $4)", *_key(key), gate_uniqueid, at
+            _GRANT_BOOK,
+            *_request(request),
+            *(number.e164, number.region, number.kind),
+            *_sources(grant.sources),
+            *(grant.limit_seconds, terms.talk_seconds_max, terms.slice_seconds),
+            *(terms.ring_seconds, terms.caller_id, grant.explanation, grant.at),
+            *(grant.expires_at, grant.key.gate_uniqueid, request.bridge, request.meeting_name),
+            grant.confirms,
+            *_cool_down(terms.cool_down),
         )
-        if row["outcome"] == "claimed":
-            return rows.claim(row)
-        return ClaimOutcome(row["outcome"])
+        return GrantOutcome(row["outcome"]), rows.dial_out(row)
+
+    async def claim(
+        self,
+        key: DialOutKey,
+        gate_uniqueid: str,
+        at: datetime,
+        asterisk_booted_at: datetime | None = None,
+    ) -> Claim | ClaimOutcome:
+        """Release the dial-out to the one channel that reached the gate, once.
+
+        ``asterisk_booted_at`` is when the Asterisk began that it is on, None if that is unknown.
+        """
+        row = await self._session.fetch_one(
+            "SELECT * FROM dialout.claim($1, $2, $3, $4, $5)",
+            *(*_key(key), gate_uniqueid, at, asterisk_booted_at),
+        )
+        return rows.claim_or_outcome(row)
+
+    async def take_over(
+        self,
+        key: DialOutKey,
+        gate_uniqueid: str,
+        at: datetime,
+        asterisk_booted_at: datetime | None = None,
+    ) -> Claim | ClaimOutcome:
+        """Release the dial-out to a channel that its own gateway has let wait, once."""
+        row = await self._session.fetch_one(
+            "SELECT * FROM dialout.take_over($1, $2, $3, $4, $5)",
+            *(*_key(key), gate_uniqueid, at, asterisk_booted_at),
+        )
+        return rows.claim_or_outcome(row)
 
     async def answered(self, key: DialOutKey, at: datetime) -> AnsweredOutcome:
         """Note the instant at which the telephone answered; the first one stands."""
@@ -356,10 +421,18 @@ class Ledger:
         hangup_cause: int,
         disposition: Disposition,
         evidence: str,
+        latest_end: datetime | None = None,
+        unproved: Unproved | None = None,
     ) -> tuple[SettleOutcome, DialOut | None]:
-        """Bill a call that was answered, to the second, and give the rest back."""
+        """Bill a call that was answered, to the second, and give the rest back.
+
+        ``latest_end`` is None for an end that is proved. Else the call ended between
+        ``ended_at`` and it, and ``unproved`` says by which of them it is billed.
+        """
         row = await self._session.fetch_one(
-            _SETTLE, *_key(key), answered_at, ended_at, hangup_cause, disposition, evidence
+            _SETTLE,
+            *_key(key),
+            *(answered_at, ended_at, hangup_cause, disposition, evidence, latest_end, unproved),
         )
         return SettleOutcome(row["outcome"]), _record(row)
 
@@ -372,10 +445,19 @@ class Ledger:
         disposition: Disposition,
         only_if_unclaimed: bool,
         evidence: str,
+        latest_end: datetime | None = None,
+        released_at: datetime | None = None,
     ) -> tuple[VoidOutcome, DialOut | None]:
-        """Give everything back for a call that nobody answered, or that never will be placed."""
+        """Give everything back for a call that nobody answered, or that never will be placed.
+
+        With ``latest_end``, nothing proves that nobody answered: somebody may have, until then.
+        With ``released_at``, only if no channel was let dial since.
+        """
         row = await self._session.fetch_one(
-            _VOID, *_key(key), at, hangup_cause, disposition, only_if_unclaimed, evidence
+            _VOID,
+            *_key(key),
+            *(at, hangup_cause, disposition, only_if_unclaimed, evidence),
+            *(latest_end, released_at),
         )
         return VoidOutcome(row["outcome"]), _record(row)
 
@@ -515,6 +597,18 @@ class Ledger:
         )
         return tuple(map(rows.dial_out, found))
 
+    async def recent_keys(self, since: datetime, *, limit: int) -> tuple[DialOutKey, ...]:
+        """Return what was asked for since then, of all tenants; so many at most, in any order."""
+        found = await self._session.fetch(
+            """
+            SELECT tenant_id, dial_out_id FROM dialout.dial_out_record
+            WHERE requested_at >= $1
+            LIMIT $2
+            """,
+            *(since, limit),
+        )
+        return tuple(DialOutKey(tenant_id=row[0], dial_out_id=row[1]) for row in found)
+
     async def expired(self, at: datetime) -> tuple[DialOutKey, ...]:
         """Return what nobody has claimed in time, of all tenants, oldest first."""
         found = await self._session.fetch(
@@ -609,6 +703,42 @@ class Ledger:
             "SELECT dialout.proof_end($1, $2, $3, $4)",
             *(holder, proof.checked_at, proof.seconds, json.dumps(proof.findings)),
         )
+
+    # Outages.
+
+    async def outage_note(self, outage: Outage) -> None:
+        """Have an outage noted; the first note of its id stands."""
+        await self._session.fetch(
+            "SELECT dialout.outage_note($1, $2, $3, $4, $5, $6)",
+            *(outage.outage_id, outage.bridge, outage.kind),
+            *(outage.began_at, outage.ended_at, outage.detail),
+        )
+
+    async def gateway_serves(
+        self,
+        bridge: BridgeName,
+        gateway_id: UUID,
+        at: datetime,
+        *,
+        stops: bool,
+        beat_seconds: int,
+    ) -> Serving:
+        """Note that a gateway serves a bridge, or ``stops`` to, and learn who did before.
+
+        It is said every ``beat_seconds``, ``at`` the instant of Asterisk's clock.
+        """
+        row = await self._session.fetch_one(
+            "SELECT * FROM dialout.gateway_serves($1, $2, $3, $4, $5)",
+            *(bridge, gateway_id, at, stops, beat_seconds),
+        )
+        return rows.serving(row)
+
+    async def outages_of(self, dial_out: DialOut) -> tuple[Outage, ...]:
+        """Return the outages that a call spans, oldest first: the first hundred."""
+        found = await self._session.fetch(
+            _OUTAGES_OF, *_key(dial_out.request.key), dial_out.requested_at
+        )
+        return tuple(map(rows.outage, found))
 
 
 def _key(key: DialOutKey) -> tuple[UUID, UUID]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from gateway.core.call import Unproved
 from gateway.core.causes import Disposition
 from gateway.core.e164 import E164, NumberKind, Region
 from gateway.core.facts import Sku, SourceKind
@@ -40,7 +41,8 @@ class UsageCall:
     minutes. ``calls_in`` says that the telephone called a service number, which is its
     destination then; ``caller_id`` is None for one that withheld its own. ``answered_at`` is
     None where nobody answered. ``overrun_seconds`` were talked beyond what was set aside, and
-    nobody has paid them.
+    nobody has paid them. ``unproved`` says by which bound it was billed where nothing proves
+    its end.
     """
 
     dial_out_id: UUID
@@ -61,6 +63,7 @@ class UsageCall:
     ended_at: datetime
     disposition: Disposition
     overrun_seconds: Seconds
+    unproved: Unproved | None
     currency: str
     billed: tuple[BilledPart, ...]
 
@@ -98,6 +101,46 @@ class Standing:
     used: int
     reserved: int
     free: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GapCall:
+    """A call that spans an outage, how its end is known, and what was billed of it.
+
+    It lasted between ``least_seconds`` and ``most_seconds``, None while it goes on or where
+    nobody wrote that down. Where nothing proves the end, ``unproved`` says by which of them it
+    was billed, and the ``otherwise`` values are what the other one would have billed: both are
+    bounded by what was set aside. They are None where the end is proved.
+    """
+
+    tenant_id: UUID
+    dial_out_id: UUID
+    requested_at: datetime
+    calls_in: bool
+    destination: E164
+    answered_at: datetime | None
+    ended_at: datetime | None
+    evidence: str | None
+    least_seconds: Seconds | None
+    most_seconds: Seconds | None
+    unproved: Unproved | None
+    billed_seconds: Seconds | None
+    billed_micros: Micros | None
+    otherwise_seconds: Seconds | None
+    otherwise_micros: Micros | None
+    currency: str
+
+    @property
+    def seconds_otherwise_more(self) -> int:
+        """How many seconds more the other bound would have billed; negative for fewer."""
+        return (self.otherwise_seconds or 0) - (self.billed_seconds or 0) if self.unproved else 0
+
+    @property
+    def micros_otherwise_more(self) -> Micros:
+        """How much more that would have cost; negative for less."""
+        if self.unproved is None:
+            return Micros(0)
+        return Micros((self.otherwise_micros or 0) - (self.billed_micros or 0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

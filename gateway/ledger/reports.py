@@ -11,19 +11,22 @@ from uuid import UUID
 
 from pydantic import TypeAdapter
 
+from gateway.core.call import Unproved
 from gateway.core.causes import Disposition
-from gateway.core.dial_out import DialOutKind
+from gateway.core.dial_out import BridgeName, DialOutKind
 from gateway.core.e164 import NumberKind
+from gateway.core.outage import Outage
 from gateway.db import Pool
 from gateway.ledger.report_answers import (
     BilledPart,
+    GapCall,
     OrganizerRefusals,
     OrganizerUse,
     Standing,
     UsageCall,
     UsageCount,
 )
-from gateway.ledger.rows import Row
+from gateway.ledger.rows import Row, outage
 from gateway.ledger.session import Session
 
 CALLS_A_PAGE: Final = 500
@@ -40,7 +43,7 @@ _CALLS: Final = """
     SELECT
         dial_out_id, requested_at, conference_id, organizer_id, organizer_name, organizer_region,
         pay_per_minute, kind, initiator_id, caller_id, number_typed, destination, region,
-        number_kind, answered_at, ended_at, disposition, overrun_seconds, currency, billed
+        number_kind, answered_at, ended_at, disposition, overrun_seconds, unproved, currency, billed
     FROM dialout.usage_call
     WHERE
         tenant_id = $1
@@ -86,6 +89,22 @@ _ORGANIZERS: Final = """
         AND kind <> 'dial_in'
     GROUP BY 1, 2, 3, 4
 """
+_OUTAGES: Final = """
+    SELECT outage_id, bridge, kind, began_at, ended_at, detail FROM dialout.outage_list
+    WHERE
+        (ended_at >= $1) IS NOT false
+        AND began_at < $2
+        AND (bridge = $3) IS NOT false
+        AND (
+            $4::uuid IS NULL
+            OR (began_at, outage_id) < (
+                SELECT o.began_at, o.outage_id FROM dialout.outage_list AS o WHERE o.outage_id = $4
+            )
+        )
+    ORDER BY began_at DESC, outage_id DESC
+    LIMIT $5
+"""
+_GAP_CALLS: Final = "SELECT * FROM dialout.gap_calls($1, $2, $3, $4, $5, $6)"
 _BOUNDS: Final = """
     SELECT min(requested_at) AS first, max(requested_at) AS last
     FROM (
@@ -162,6 +181,33 @@ class Reports:
                 return
             after = page[-1]["source_id"]
 
+    async def outages(
+        self,
+        since: datetime | None,
+        until: datetime,
+        *,
+        bridge: BridgeName | None,
+        before: UUID | None,
+        limit: int,
+    ) -> tuple[Outage, ...]:
+        """Return the outages of ``since <= t < until``, in whole or in part, newest first.
+
+        Of one bridge or of all; those that are older than the one of the id ``before``.
+        """
+        found = await self._session.fetch(_OUTAGES, since, until, bridge, before, limit)
+        return tuple(map(outage, found))
+
+    async def gap_calls(self, outage_id: UUID, tenant_id: UUID | None) -> AsyncIterator[GapCall]:
+        """Yield the calls that span an outage, oldest first: a tenant's, or all."""
+        after: tuple[datetime | None, UUID | None, UUID | None] = (None, None, None)
+        while True:
+            page = await self._session.fetch(_GAP_CALLS, outage_id, tenant_id, *after, CALLS_A_PAGE)
+            for row in page:
+                yield _gap_call(row)
+            if len(page) < CALLS_A_PAGE:
+                return
+            after = (page[-1]["requested_at"], page[-1]["tenant_id"], page[-1]["dial_out_id"])
+
     async def organizers(
         self, tenant_id: UUID, since: datetime, until: datetime
     ) -> AsyncIterator[OrganizerUse | OrganizerRefusals]:
@@ -193,6 +239,27 @@ def _month_after(month: datetime) -> datetime:
     return (month + timedelta(days=31)).replace(day=1)
 
 
+def _gap_call(row: Row) -> GapCall:
+    return GapCall(
+        tenant_id=row["tenant_id"],
+        dial_out_id=row["dial_out_id"],
+        requested_at=row["requested_at"],
+        calls_in=row["kind"] == DialOutKind.DIAL_IN,
+        destination=row["destination"],
+        answered_at=row["answered_at"],
+        ended_at=row["ended_at"],
+        evidence=row["evidence"],
+        least_seconds=row["least_seconds"],
+        most_seconds=row["most_seconds"],
+        unproved=None if row["unproved"] is None else Unproved(row["unproved"]),
+        billed_seconds=row["billed_seconds"],
+        billed_micros=row["billed_micros"],
+        otherwise_seconds=row["otherwise_seconds"],
+        otherwise_micros=row["otherwise_micros"],
+        currency=row["currency"],
+    )
+
+
 def _usage_call(row: Row) -> UsageCall:
     return UsageCall(
         dial_out_id=row["dial_out_id"],
@@ -213,6 +280,7 @@ def _usage_call(row: Row) -> UsageCall:
         ended_at=row["ended_at"],
         disposition=Disposition(row["disposition"]),
         overrun_seconds=row["overrun_seconds"],
+        unproved=None if row["unproved"] is None else Unproved(row["unproved"]),
         currency=row["currency"],
         billed=_BILLED.validate_json(row["billed"]),
     )

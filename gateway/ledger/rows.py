@@ -6,6 +6,7 @@ import asyncpg
 from pydantic import TypeAdapter
 
 from gateway.core.attendance import DropReason
+from gateway.core.call import Unproved
 from gateway.core.causes import Disposition
 from gateway.core.choices import Choices, MeetingPermission
 from gateway.core.dial_out import (
@@ -30,12 +31,14 @@ from gateway.core.facts import (
 )
 from gateway.core.key import DialOutKey
 from gateway.core.limits import Limit, LimitScope
+from gateway.core.outage import Outage, OutageKind
 from gateway.core.rating import Rate
 from gateway.core.reasons import Reason
 from gateway.ledger.answers import (
     Balance,
     ChainHead,
     Claim,
+    ClaimOutcome,
     DestinationAnswer,
     ExtendOutcome,
     Extension,
@@ -47,6 +50,7 @@ from gateway.ledger.answers import (
     RecentNumber,
     Rehearsal,
     Saving,
+    Serving,
     TenantName,
     Unit,
 )
@@ -108,11 +112,18 @@ def dial_out(row: Row) -> DialOut:
         dropped=None if row["dropped"] is None else DropReason(row["dropped"]),
         confirms=row["confirms"],
         joined_at=row["joined_at"],
+        asterisk_booted_at=row["asterisk_booted_at"],
+        least_seconds=row["least_seconds"],
+        most_seconds=row["most_seconds"],
+        unproved=None if row["unproved"] is None else Unproved(row["unproved"]),
+        granted=row["granted"],
     )
 
 
-def claim(row: Row) -> Claim:
-    """Read what a channel was released for."""
+def claim_or_outcome(row: Row) -> Claim | ClaimOutcome:
+    """Read what a channel was released for, or why it was not."""
+    if row["outcome"] != "claimed":
+        return ClaimOutcome(row["outcome"])
     return Claim(
         destination=row["destination"],
         limit_seconds=row["limit_seconds"],
@@ -228,6 +239,26 @@ def saving(row: Row) -> Saving:
         seconds=row["seconds"],
         micros=row["micros"],
         currency=row["currency"],
+    )
+
+
+def outage(row: Row) -> Outage:
+    """Read an outage."""
+    return Outage(
+        outage_id=row["outage_id"],
+        bridge=BridgeName(row["bridge"]),
+        kind=OutageKind(row["kind"]),
+        began_at=row["began_at"],
+        ended_at=row["ended_at"],
+        detail=row["detail"],
+    )
+
+
+def serving(row: Row) -> Serving:
+    """Read who served a bridge before a gateway."""
+    return Serving(
+        served_until=row["served_until"],
+        outages=tuple(map(outage, row["noted"])),
     )
 
 

@@ -141,6 +141,10 @@ async def _bounded(seconds_max: float) -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(seconds_max):
             yield
+    except (FileNotFoundError, ConnectionRefusedError) as error:
+        raise LedgerUnavailable(
+            f"Nobody listens where PostgreSQL should be, or a file of the DSN is missing: {error}"
+        ) from error
     except _AWAY as error:
         raise LedgerUnavailable(f"{type(error).__name__}: {error}") from error
     except asyncpg.InterfaceError as error:

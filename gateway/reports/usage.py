@@ -77,6 +77,7 @@ COLUMNS: Final = (
     "capability",
     "paid_by",
     "disposition",
+    "unproved",
 )
 
 UNANSWERED: Final = 0
@@ -135,6 +136,7 @@ class UsageRow:
             "capability": self.capability,
             "paid_by": self.payer,
             "disposition": call.disposition,
+            "unproved": call.unproved,
         }
 
 

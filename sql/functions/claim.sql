@@ -1,10 +1,13 @@
--- claim(tenant_id, dial_out_id, gate_uniqueid, at) -> outcome, destination, limit_seconds,
---                                                ring_seconds, caller_id, talk_seconds_max
+-- claim(tenant_id, dial_out_id, gate_uniqueid, at, asterisk_booted_at)
+--     -> outcome, destination, limit_seconds, ring_seconds, caller_id, talk_seconds_max
 --
 -- Lets the one channel that reached the gate go on to the trunk, and says what it may dial
 -- and for how long it may talk: to the limit for now, and never longer than the maximum,
 -- however often the limit is moved.
 -- One-shot: whatever arrives later with the same id, by mistake or by intent, gets nothing.
+-- When the Asterisk began that it is on is kept: one that began later knows nothing of it. A
+-- gateway of before does not say.
+--
 -- It is on the path of the call, so it is one update of one row by its key.
 --
 -- Outcomes. The first that applies is returned; all but `claimed` write nothing and
@@ -18,8 +21,14 @@
 --
 -- Retries: a retry gets `released`. A claim whose answer was lost is not dialled.
 -- Locks:   the dial-out.
+DROP FUNCTION IF EXISTS dialout.claim(uuid, uuid, text, timestamptz);
+
 CREATE OR REPLACE FUNCTION dialout.claim(
-    p_tenant_id uuid, p_dial_out_id uuid, p_gate_uniqueid text, p_at timestamptz
+    p_tenant_id uuid,
+    p_dial_out_id uuid,
+    p_gate_uniqueid text,
+    p_at timestamptz,
+    p_asterisk_booted_at timestamptz DEFAULT null
 )
 RETURNS TABLE (
     outcome text,
@@ -37,7 +46,9 @@ DECLARE
 BEGIN
     RETURN QUERY
     UPDATE dial_out AS d
-    SET state = 'released', released_at = p_at, gate_uniqueid = p_gate_uniqueid
+    SET
+        state = 'released', released_at = p_at, gate_uniqueid = p_gate_uniqueid,
+        asterisk_booted_at = p_asterisk_booted_at
     WHERE
         d.tenant_id = p_tenant_id AND d.dial_out_id = p_dial_out_id
         AND d.requested_at = v_requested_at

@@ -1,5 +1,5 @@
--- settle(tenant_id, dial_out_id, answered_at, ended_at, hangup_cause, disposition, evidence)
---     -> outcome, record
+-- settle(tenant_id, dial_out_id, answered_at, ended_at, hangup_cause, disposition, evidence,
+--        latest_end, unproved) -> outcome, record
 --
 -- Bills a call that was answered, from answer to hangup, and gives the rest back. Each second
 -- is paid by the part that pays at the instant at which it begins, in their order, at the
@@ -13,6 +13,10 @@
 -- that lets its calls finish, and telephones that call in and were let in without funds; any
 -- other's are the gateway's fault.
 --
+-- Where nothing proves when the call ended, it was between ended_at and latest_end: both are
+-- reckoned and recorded, and p_unproved says by which it is billed. No call can have lasted longer
+-- than the limit at which Asterisk cuts it. A gateway of before knows no bounds and gives none.
+--
 -- Where somebody has stayed at the telephone, its number may be called again.
 --
 -- Outcomes. The first that applies is returned; all but `settled` write nothing.
@@ -24,6 +28,10 @@
 -- Retries: safe. The second one gets `exists`, whatever it says.
 -- Locks:   the dial-out, its sources in the order of their ids, the chain, the callee, then what
 --          counts against limits.
+DROP FUNCTION IF EXISTS dialout.settle(
+    uuid, uuid, timestamptz, timestamptz, integer, text, text
+);
+
 CREATE OR REPLACE FUNCTION dialout.settle(
     p_tenant_id uuid,
     p_dial_out_id uuid,
@@ -31,7 +39,9 @@ CREATE OR REPLACE FUNCTION dialout.settle(
     p_ended_at timestamptz,
     p_hangup_cause integer,
     p_disposition text,
-    p_evidence text
+    p_evidence text,
+    p_latest_end timestamptz DEFAULT null,
+    p_unproved text DEFAULT null
 )
 RETURNS TABLE (outcome text, record dial_out_record)
 LANGUAGE plpgsql SECURITY DEFINER
@@ -41,11 +51,16 @@ DECLARE
     v_requested_at timestamptz := requested_at_of(p_tenant_id, p_dial_out_id);
     v_state text;
     v_talk_seconds integer;
+    v_limit_seconds integer;
+    v_least_seconds integer;
+    v_most_seconds integer;
+    v_ended_at timestamptz := p_ended_at;
     v_parts part[];
     v_seconds integer[];
     v_billable_seconds integer;
 BEGIN
-    SELECT d.state, d.talk_seconds INTO v_state, v_talk_seconds
+    SELECT d.state, d.talk_seconds, d.limit_seconds
+    INTO v_state, v_talk_seconds, v_limit_seconds
     FROM dial_out AS d
     WHERE
         d.tenant_id = p_tenant_id AND d.dial_out_id = p_dial_out_id
@@ -62,37 +77,46 @@ BEGIN
 
     IF outcome = 'settled' THEN
         -- From here on the settlement must succeed.
+        v_least_seconds := begun_seconds(p_answered_at, p_ended_at);
+        v_most_seconds := greatest(
+            v_least_seconds,
+            least(begun_seconds(p_answered_at, coalesce(p_latest_end, p_ended_at)), v_limit_seconds)
+        );
+        IF p_unproved = 'most' AND v_most_seconds > v_least_seconds THEN
+            v_ended_at := p_answered_at + make_interval(secs => v_most_seconds);
+        END IF;
         v_parts := parts_of(p_tenant_id, p_dial_out_id, v_requested_at);
         v_seconds := parts_walk(
             v_parts,
             p_answered_at,
-            least(
-                greatest(1, ceil(extract(EPOCH FROM p_ended_at - p_answered_at))), v_talk_seconds
-            )::integer
+            least(begun_seconds(p_answered_at, v_ended_at), v_talk_seconds)
         );
         SELECT coalesce(sum(s), 0) INTO v_billable_seconds FROM unnest(v_seconds) AS s;
         PERFORM parts_settle(
-            p_tenant_id, p_dial_out_id, v_requested_at, v_parts, v_seconds, p_ended_at
+            p_tenant_id, p_dial_out_id, v_requested_at, v_parts, v_seconds, v_ended_at
         );
         UPDATE dial_out AS d
         SET
             state = 'ended',
             answered_at = p_answered_at,
-            ended_at = p_ended_at,
+            ended_at = v_ended_at,
             disposition = p_disposition,
             hangup_cause = p_hangup_cause,
             billable_seconds = v_billable_seconds,
             overrun_seconds = least(
                 2147483647,
                 greatest(
-                    0, floor(extract(EPOCH FROM p_ended_at - p_answered_at)) - v_billable_seconds
+                    0, floor(extract(EPOCH FROM v_ended_at - p_answered_at)) - v_billable_seconds
                 )
             ),
-            evidence = p_evidence
+            evidence = p_evidence,
+            least_seconds = v_least_seconds,
+            most_seconds = v_most_seconds,
+            unproved = CASE WHEN p_latest_end IS NOT null THEN coalesce(p_unproved, 'least') END
         WHERE
             d.tenant_id = p_tenant_id AND d.dial_out_id = p_dial_out_id
             AND d.requested_at = v_requested_at;
-        PERFORM callee_stayed(d.destination, p_answered_at, d.seen_at, p_ended_at)
+        PERFORM callee_stayed(d.destination, p_answered_at, d.seen_at, v_ended_at)
         FROM dial_out AS d
         WHERE
             d.tenant_id = p_tenant_id AND d.dial_out_id = p_dial_out_id

@@ -84,5 +84,10 @@ SELECT
         SELECT c.reason
         FROM dialout.dropped_call AS c
         WHERE c.tenant_id = d.tenant_id AND c.dial_out_id = d.dial_out_id
-    ) AS dropped
+    ) AS dropped,
+    d.least_seconds,
+    d.most_seconds,
+    d.unproved,
+    d.granted,
+    d.asterisk_booted_at
 FROM dialout.dial_out AS d;

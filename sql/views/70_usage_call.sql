@@ -69,7 +69,8 @@ SELECT
             c.tenant_id = d.tenant_id
             AND c.dial_out_id = d.dial_out_id
             AND c.filed_at = d.requested_at
-    ) AS billed
+    ) AS billed,
+    d.unproved
 FROM dialout.dial_out AS d
 INNER JOIN dialout.tenant AS t ON d.tenant_id = t.tenant_id
 LEFT JOIN dialout.organizer AS o

@@ -93,8 +93,8 @@ def test_the_hangup_of_the_trunk_leg_may_overtake_its_dial_end() -> None:
 
 
 def test_a_call_that_never_reached_the_trunk_has_failed() -> None:
-    """Every event was seen and no dial was among them: that proves that nobody rang."""
-    ending = RELEASED.gate_hung_up().ending(gate_cause=21, gate_at_ms=5)
+    """Nobody told the gate to dial, and so nobody rang."""
+    ending = RESERVED.gate_hung_up().ending(gate_cause=21, gate_at_ms=5)
 
     assert ending is not None
     assert (ending.disposition, ending.hangup_cause) == (Disposition.FAILED, 21)
@@ -103,12 +103,34 @@ def test_a_call_that_never_reached_the_trunk_has_failed() -> None:
 @pytest.mark.parametrize(
     "call",
     [
-        RELEASED.unwitnessed().gate_hung_up(),
+        RESERVED.unwitnessed().gate_hung_up(),
+        RELEASED.gate_hung_up(),
         ANSWERED.gate_hung_up(),
         DIALING.gate_hung_up(),
     ],
-    ids=["events may be missing", "answered, hangup not seen", "dialled, outcome not seen"],
+    ids=[
+        "events may be missing",
+        "may have been dialled unseen",
+        "answered, hangup not seen",
+        "dialled, outcome not seen",
+    ],
 )
 def test_silence_proves_nothing(call: Call) -> None:
     """Where events are missing the ending is unknown, and the host's record has to say."""
     assert call.ending(gate_cause=16, gate_at_ms=9) is None
+
+
+def test_a_call_without_a_record_was_never_dialled() -> None:
+    """It was let dial and hung up before it did: the host, which writes of each dial, has none."""
+    ending = RELEASED.gate_hung_up().undialled(gate_cause=16, gate_at_ms=9)
+
+    assert ending is not None
+    assert (ending.disposition, ending.answered_at_ms) == (Disposition.FAILED, None)
+
+
+@pytest.mark.parametrize(
+    "call", [RELEASED.unwitnessed(), DIALING], ids=["events may be missing", "dialled"]
+)
+def test_a_record_that_is_missing_undoes_nothing_that_was_seen(call: Call) -> None:
+    """Whose dial was seen, or could have been missed, may have been answered all the same."""
+    assert call.gate_hung_up().undialled(gate_cause=16, gate_at_ms=9) is None

@@ -59,3 +59,20 @@ def test_an_answer_that_lasted_no_time_is_an_answer() -> None:
     ending = record.ending()
     assert ending.disposition is Disposition.ANSWERED
     assert ending.answered_at_ms == ending.ended_at_ms
+
+
+def test_a_record_without_a_length_lasted_since_the_answer_that_was_seen() -> None:
+    """Asterisk writes none where a Redirect tore an answered call down; the seconds were talked."""
+    record = CallRecord.parse("u:1700000010500::21:ANSWER")
+
+    assert record is not None
+    assert record.ending(1_700_000_004_000).answered_at_ms == 1_700_000_004_000
+    assert record.ending(1_700_000_020_000).answered_at_ms == 1_700_000_010_500
+
+
+def test_a_length_on_record_is_better_than_an_answer_that_was_noted() -> None:
+    """The channel's own figure is exact; what was noted may have been reckoned."""
+    record = CallRecord.parse("u:1700000010500:4250:16:ANSWER")
+
+    assert record is not None
+    assert record.ending(1_700_000_001_000).answered_at_ms == 1_700_000_006_250

@@ -27,6 +27,7 @@ from gateway.core.e164 import Region
 from gateway.core.facts import DialOutPermission, OrganizerId, Sku
 from gateway.core.key import DialOutKey
 from gateway.core.limits import LimitKind, LimitMode, LimitScope, LimitTerms
+from gateway.core.outage import Outage, OutageKind
 from gateway.core.rating import Micros, Seconds
 from gateway.core.reasons import Reason
 from gateway.ledger import (
@@ -38,6 +39,7 @@ from gateway.ledger import (
     Months,
     Outbox,
     Provisioning,
+    Reports,
 )
 from gateway.ledger.provisioning import Change
 from gateway.ledger.provisioning_answers import Channel, PrefixEffect, Segment
@@ -130,6 +132,7 @@ class Scene:
     world: World
     outbox: Outbox
     months: Months
+    reports: Reports
     reserved: DialOutKey
     released: DialOutKey
     answered: DialOutKey
@@ -164,6 +167,7 @@ class Scene:
             world=world,
             outbox=Outbox(pool, call_seconds_max=20.0),
             months=Months(pool, call_seconds_max=20.0),
+            reports=Reports(pool, call_seconds_max=20.0),
         )
 
 
@@ -217,6 +221,18 @@ async def _deck(change: Change, _scene: Scene) -> None:
     await change.rate_deck_put("another", "EUR", deck_rows, NOON)
 
 
+async def _gap_calls(scene: Scene) -> None:
+    _ = [call async for call in scene.reports.gap_calls(OUTAGE.outage_id, scene.tenant_id)]
+
+
+OUTAGE: Final = Outage(
+    outage_id=OTHER,
+    bridge=MAIN_BRIDGE,
+    kind=OutageKind.LINK,
+    began_at=NOON,
+    ended_at=NOON + MINUTE,
+    detail="lost",
+)
 PROOF: Final = LastProof(checked_at=NOON, seconds=1, findings={})
 
 GATEWAYS: Final[dict[str, Act]] = {
@@ -226,6 +242,10 @@ GATEWAYS: Final[dict[str, Act]] = {
     "destination_facts": lambda s: s.ledger.destination_facts(s.tenant_id, LONDON, NOON),
     "dropped": lambda s: s.ledger.dropped(s.answered, DropReason.ALONE, NOON + MINUTE),
     "extend": lambda s: s.ledger.extend(s.answered, slices=1, at=NOON + MINUTE),
+    "gateway_serves": lambda s: s.ledger.gateway_serves(
+        MAIN_BRIDGE, HOLDER, NOON, stops=False, beat_seconds=10
+    ),
+    "grant_book": lambda s: s.ledger.grant_book(s.world.grant(s.fresh, terms=COOLING)),
     "inbound_rate": lambda s: s.ledger.inbound_rate(s.tenant_id, LONDON, NOON),
     "is_released": lambda s: s.ledger.is_released(s.answered.gate_uniqueid, MAIN_BRIDGE),
     "joined": lambda s: s.ledger.joined(s.answered, NOON + MINUTE),
@@ -239,6 +259,7 @@ GATEWAYS: Final[dict[str, Act]] = {
     "numbers_forget": lambda s: s.ledger.forget_old_numbers(NOON + timedelta(days=100), limit=100),
     "organizer_facts": lambda s: s.ledger.organizer_facts(s.fresh, NOON),
     "organizer_tenants": lambda s: s.ledger.organizer_tenants(ORGANIZER),
+    "outage_note": lambda s: s.ledger.outage_note(OUTAGE),
     "outbox_claim": lambda s: s.outbox.claim(
         limit=9, until=NOON + 9 * MINUTE, at=NOON + 5 * MINUTE
     ),
@@ -260,6 +281,7 @@ GATEWAYS: Final[dict[str, Act]] = {
         s.tenant_id, [s.answered.dial_out_id, s.released.dial_out_id], NOON + MINUTE
     ),
     "settle": _settle,
+    "take_over": lambda s: s.ledger.take_over(s.released, s.released.gate_uniqueid, NOON),
     "void": lambda s: s.world.void(s.released),
 }
 PROVISIONERS: Final[dict[str, Act]] = {
@@ -267,6 +289,7 @@ PROVISIONERS: Final[dict[str, Act]] = {
     "credits_add": _change(
         lambda c, s: c.credits_add(s.tenant_id, s.recharge_id, Micros(70_000), NOON + MINUTE)
     ),
+    "gap_calls": _gap_calls,
     "licence_assign": _change(
         lambda c, s: c.licence_assign(
             s.tenant_id,
@@ -378,6 +401,7 @@ ACTS: Final = GATEWAYS | PROVISIONERS
 async def scene(pool: db.Pool, owner: db.Connection, world: World) -> Scene:
     """A tenant with calls in every state, low credits, an event to tell of, and a cutter."""
     await world.add_licence()
+    await world.add_licence(sku=Sku.EXTENDED_DIALOUT_US_CA)
     await world.add_credits(200_000)
     await world.add_organizer(BOB)
     async with world.provisioning.change(actor=ACTOR) as change:
@@ -414,6 +438,7 @@ async def scene(pool: db.Pool, owner: db.Connection, world: World) -> Scene:
         world=world,
         outbox=outbox,
         months=Months(pool, call_seconds_max=20.0),
+        reports=Reports(pool, call_seconds_max=20.0),
         reserved=reserved.request.key,
         released=released,
         answered=answered,

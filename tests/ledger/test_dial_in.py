@@ -311,7 +311,7 @@ async def test_a_leg_is_decided_on_record_and_explained(world: World) -> None:
     assert [row.reason for row in rows] == [Reason.NOT_COVERED, None, None]
     assert [row.caller_id for row in rows] == [None, CALLER, None]
     for row in rows:
-        answer = recorded(row)
+        answer = recorded(row, ())
         assert answer.is_reproduced
         assert answer.reason == row.reason
         assert json.dumps(answer.summary())

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from gateway import db
 from gateway.admission import Admission
 from gateway.cli.main import cli
+from gateway.core.call import Unproved
 from gateway.core.choices import Choices, Exhaustion, Opening
 from gateway.core.dial_out import MAIN_BRIDGE, DialOutKind, DialOutRequest
 from gateway.core.e164 import METADATA_VERSION, Region
@@ -23,9 +24,21 @@ from gateway.core.policy import Allow
 from gateway.core.reasons import REASON_TEXTS, Reason
 from gateway.core.trunk import Trunk
 from gateway.explainer import Explainer, question
-from gateway.inquiry import TENANT_REQUESTS_MAX, Inquiry
+from gateway.inquiry import Inquiry
 from gateway.ledger import Ledger, RequestOutcome
-from tests.ledger.world import ACTOR, LONDON_ROW, NOON, ORGANIZER, POOL, TERMS, YEAR_BEFORE, World
+from gateway.waiting_room import TENANT_REQUESTS_MAX
+from tests.ledger.test_outages import outage, vanished
+from tests.ledger.world import (
+    ACTOR,
+    CREDITS,
+    LONDON_ROW,
+    NOON,
+    ORGANIZER,
+    POOL,
+    TERMS,
+    YEAR_BEFORE,
+    World,
+)
 
 NUMBERS = (
     "020 7946 0123",
@@ -97,7 +110,7 @@ async def test_a_rehearsal_answers_as_the_call_does(
         assert dial_out is not None
         assert recorded is not None
         assert rehearsed.reason == dial_out.reason
-        assert rehearsed == replace(recorded, is_reproduced=None)
+        assert rehearsed == replace(recorded, is_reproduced=None, evidence=None)
         assert recorded.is_reproduced
 
 
@@ -386,6 +399,26 @@ async def test_the_command_prints_what_is_stored_byte_for_byte(
     assert (told["answer"], told["is_reproduced"]) == ("allow", True)
     assert told["explanation"]["facts"]["number"]["e164"] == "+254202000000"
     assert {rule["rule"] for rule in told["explanation"]["rules"]} >= {"premium", "location"}
+
+
+async def test_the_command_prints_how_the_end_is_known(world: World, terminal: CliRunner) -> None:
+    """The evidence, its bounds, by which of them it was billed, and what was away meanwhile."""
+    await world.add_credits(1_000_000)
+    key = await world.released(CREDITS)
+    await vanished(world, key, 61, 130, Unproved.LEAST)
+    for each in (outage(55, 131), outage(140, 150)):
+        await world.ledger.outage_note(each)
+
+    _, text, _ = await typed(terminal, str(key.dial_out_id))
+    _, answer, _ = await typed(terminal, str(key.dial_out_id), "--json")
+    evidence = json.loads(answer)["evidence"]
+
+    for words in ("absent_twice", "61 s", "130 s", "least", "outage, link"):
+        assert words in text
+    assert "12:00:55Z to 2026-03-10 12:02:11Z, lost" in text
+    assert (evidence["least_seconds"], evidence["most_seconds"]) == (61, 130)
+    assert (evidence["unproved"], evidence["billed_seconds"]) == ("least", 61)
+    assert [each["seconds"] for each in evidence["outages"]] == [76]
 
 
 @pytest.mark.parametrize("number", ["[/red]", ":smile:", "\x1b[2J"])

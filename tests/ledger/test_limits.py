@@ -650,7 +650,7 @@ async def test_an_explanation_shows_what_was_used_and_gives_the_same_again(entit
         Reason.ORGANIZER_BLOCKED,
     ]
     for each in (allowed, refused, blocked):
-        assert recorded(each).is_reproduced
+        assert recorded(each, ()).is_reproduced
     explanation = Explanation.parse(refused.explanation)
     assert explanation is not None
     limit = Limit(

@@ -3,13 +3,16 @@
 import asyncio
 import os
 import select
+import socket
 import sys
 import tempfile
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from gateway.lab.postgres import Postgres, PostgresError
+from gateway.lab.program import free_port
 from tests.ledger.conftest import processes
 
 STARTS_AND_WAITS = """
@@ -68,3 +71,17 @@ async def test_a_name_is_only_a_name(server: Postgres) -> None:
     """It goes into a command line."""
     with pytest.raises(PostgresError):
         await server.create_database("--template=postgres")
+
+
+async def test_a_password_is_needed_on_its_port(directory: Path) -> None:
+    """The socket is its own account's; anybody on the machine can reach a port."""
+    port = free_port(socket.SOCK_STREAM)
+    async with Postgres(directory, tcp_port=port) as postgres:
+        owner = await asyncpg.connect(postgres.dsn("postgres"))
+        await owner.execute("CREATE ROLE asterisk LOGIN PASSWORD 'right'")
+        await owner.close()
+
+        where = f"127.0.0.1:{port}/postgres"
+        with pytest.raises(asyncpg.InvalidPasswordError):
+            await asyncpg.connect(f"postgresql://asterisk:wrong@{where}")
+        await (await asyncpg.connect(f"postgresql://asterisk:right@{where}")).close()

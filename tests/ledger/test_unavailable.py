@@ -5,7 +5,6 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from socket import SOCK_STREAM
 from uuid import uuid4
@@ -14,27 +13,14 @@ import asyncpg
 import pytest
 
 from gateway import db
-from gateway.admission import Admission
 from gateway.ami import AmiClient
-from gateway.bridge import Bridge
-from gateway.core.dial_out import MAIN_BRIDGE
 from gateway.core.facts import SourceKind
-from gateway.core.trunk import Trunk
-from gateway.dial_in import DialIns
-from gateway.dialer import Dialer
-from gateway.guard import Guard
-from gateway.inquiry import Inquiry
 from gateway.lab.postgres import Postgres
 from gateway.lab.program import free_port
 from gateway.ledger import Ledger, LedgerUnavailable, Provisioning, RequestOutcome
-from gateway.progress import Progress
-from gateway.reaper import Reaper
-from gateway.reconcile import Reconciliation
-from gateway.settings import GuardSettings
-from gateway.settlement import Settlement
-from gateway.slices import Slices
 from tests.ledger.conftest import processes, settings
-from tests.ledger.world import NOON, POOL, TERMS, World
+from tests.ledger.followers import bridge_of
+from tests.ledger.world import NOON, POOL, World
 
 BLOCKED = """
     FROM pg_stat_activity
@@ -89,6 +75,7 @@ async def _blocked(owner: db.Connection) -> None:
     async with asyncio.timeout(10):
         while not await owner.fetchval(f"SELECT count(*) {BLOCKED}"):
             await asyncio.sleep(0.01)  # PostgreSQL has no event for it
+            await owner.execute("SELECT pg_stat_clear_snapshot()")  # or all looks are one
 
 
 async def test_no_call_waits_longer_than_its_deadline(
@@ -133,7 +120,9 @@ async def test_it_is_seen_to_be_away_while_asterisk_is(own_server: Postgres) -> 
     dsn = await own_server.create_database("both")
     await db.migrate(settings(dsn))
     async with db.pool(settings(dsn)) as pool:
-        bridge = _bridge(Ledger(pool, call_seconds_max=0.5))
+        # Nothing listens on the port.
+        ami = AmiClient(host="127.0.0.1", port=free_port(SOCK_STREAM), username="a", secret="b")
+        bridge = bridge_of(ami, Ledger(pool, call_seconds_max=0.5))
         running = asyncio.create_task(bridge.run())
         try:
             await _until(lambda: bridge.ledger_answers)
@@ -143,56 +132,6 @@ async def test_it_is_seen_to_be_away_while_asterisk_is(own_server: Postgres) -> 
             running.cancel()
             await asyncio.wait({running})
     assert running.cancelled()
-
-
-def _bridge(ledger: Ledger) -> Bridge:
-    """Return what serves an Asterisk that is not there: nothing listens on the port."""
-    ami = AmiClient(host="127.0.0.1", port=free_port(SOCK_STREAM), username="a", secret="b")
-    settlement = Settlement(ami=ami, ledger=ledger, now=_now)
-    admission = Admission(
-        ledger=ledger,
-        inquiry=Inquiry(ledger=ledger, trunks={MAIN_BRIDGE: Trunk()}),
-        terms={MAIN_BRIDGE: TERMS},
-    )
-    slices = Slices(ami=ami, ledger=ledger, now=_now, warnings=(), ahead_seconds=30)
-    dialer = Dialer(
-        bridge=MAIN_BRIDGE,
-        ami=ami,
-        ledger=ledger,
-        admission=admission,
-        settlement=settlement,
-        slices=slices,
-        progress=Progress(ledger=ledger),
-        now=_now,
-    )
-    dial_ins = DialIns(
-        bridge=MAIN_BRIDGE,
-        ami=ami,
-        admission=admission,
-        settlement=settlement,
-        slices=slices,
-        in_doubt=dialer.in_doubt,
-        now=_now,
-    )
-    return Bridge(
-        name=MAIN_BRIDGE,
-        bridges={MAIN_BRIDGE},
-        ami=ami,
-        ledger=ledger,
-        dialer=dialer,
-        dial_ins=dial_ins,
-        reconciliation=Reconciliation(
-            bridge=MAIN_BRIDGE, ami=ami, ledger=ledger, dialer=dialer, dial_ins=dial_ins
-        ),
-        guard=Guard(
-            ami=ami, ledger=ledger, dialer=dialer, patience=GuardSettings().patience(), now=_now
-        ),
-        reaper=Reaper(dialer=dialer, dial_ins=dial_ins, settlement=settlement),
-    )
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 async def _until(condition: Callable[[], bool]) -> None:
@@ -206,8 +145,8 @@ async def test_a_server_that_hangs_is_away(own_server: Postgres) -> None:
     dsn = await own_server.create_database("hangs")
     await db.migrate(settings(dsn))
     async with db.pool(settings(dsn)) as pool:
-        ledger = Ledger(pool, call_seconds_max=0.3)
-        await ledger.ping()
+        ledger, patient = (Ledger(pool, call_seconds_max=seconds) for seconds in (0.3, 20.0))
+        await patient.ping()
         frozen = processes(own_server.pid)
         for process in frozen:
             os.kill(process, signal.SIGSTOP)
@@ -218,7 +157,7 @@ async def test_a_server_that_hangs_is_away(own_server: Postgres) -> None:
         finally:
             for process in frozen:
                 os.kill(process, signal.SIGCONT)
-        await ledger.ping()
+        await patient.ping()
 
 
 async def test_a_database_without_the_schema_is_away(server: Postgres) -> None:

@@ -16,9 +16,10 @@ from gateway.core.choices import Confirmation
 from gateway.core.dial_out import MAIN_BRIDGE
 from gateway.core.facts import Sku, SourceKind
 from gateway.core.key import DialOutKey
+from gateway.core.outage import Outage, OutageKind
 from gateway.core.reasons import Reason
 from gateway.lab.postgres import Postgres
-from gateway.ledger import Claim, Ledger, RequestOutcome, SettleOutcome
+from gateway.ledger import Claim, Ledger, Reports, RequestOutcome, SettleOutcome
 from gateway.ledger.provisioning import Provisioning
 from tests.ledger.conftest import TEMPLATE, settings
 from tests.ledger.world import NOON, ORGANIZER, POOL, POOL_THEN_CREDITS, World
@@ -132,6 +133,32 @@ async def test_what_is_new_is_as_if_it_had_always_been(ledger: Ledger, world: Wo
     assert await ledger.recent_numbers(TENANT, "bob") == ()
 
 
+async def test_a_call_of_before_spans_outages_too(ledger: Ledger, pool: db.Pool) -> None:
+    """It was proved as calls were then; nobody wrote bounds down, and none are made up."""
+    [open_call] = await ledger.open_dial_outs()
+    await ledger.claim(OPEN, "ast-1.2", NOON)
+    settled = await ledger.dial_out(SETTLED)
+    assert settled is not None
+    assert settled.ended_at is not None
+    outage = Outage(
+        outage_id=uuid4(),
+        bridge=MAIN_BRIDGE,
+        kind=OutageKind.GATEWAY,
+        began_at=settled.ended_at,
+        ended_at=max(NOON, settled.ended_at),
+        detail="stopped",
+    )
+    await ledger.outage_note(outage)
+
+    found = [call async for call in Reports(pool).gap_calls(outage.outage_id, None)]
+
+    by_id = {call.dial_out_id: call for call in found}
+    assert set(by_id) == {SETTLED.dial_out_id, open_call.request.key.dial_out_id}
+    before = by_id[SETTLED.dial_out_id]
+    assert (before.least_seconds, before.most_seconds, before.unproved) == (None, None, None)
+    assert (before.billed_seconds, before.billed_micros) == (1550, 17_000)
+
+
 async def test_a_month_that_was_taken_out_before_can_be_attached_again(
     server: Postgres, tmp_path: Path
 ) -> None:
@@ -173,6 +200,7 @@ async def test_a_month_that_was_taken_out_before_can_be_attached_again(
     await server.drop_database(name)
 
     assert taken_out == live
+    assert [row for row in live if "NOT VALID" in row[1]] == []
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """A tenant to test on: small words for what the tests need, all said as the gateway says it."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Self, TypedDict
@@ -11,11 +12,12 @@ from gateway.core.causes import Disposition
 from gateway.core.dial_out import DialOut, DialOutKind, DialOutRequest, Terms
 from gateway.core.e164 import E164, Destination, NumberKind, Region
 from gateway.core.facts import DialOutPermission, OrganizerId, Sku, SourceKind
+from gateway.core.grant import Grant
 from gateway.core.key import DialOutKey
 from gateway.core.rating import Micros, Rate, Seconds
 from gateway.core.waterfall import Source
 from gateway.db import Connection
-from gateway.ledger import Balance, Ledger, RequestOutcome, SettleOutcome, VoidOutcome
+from gateway.ledger import Balance, Claim, Ledger, RequestOutcome, SettleOutcome, VoidOutcome
 from gateway.ledger.provisioning import Provisioning
 from gateway.ledger.provisioning_answers import (
     Channel,
@@ -31,6 +33,7 @@ from gateway.ledger.provisioning_answers import (
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
 ACTOR = "test"
 YEAR_BEFORE = datetime(2025, 3, 10, tzinfo=UTC)
+ADDON = (Source(kind=SourceKind.ADDON, benefit_id="extended_dialout_us_ca"),)
 POOL = (Source(kind=SourceKind.POOL, benefit_id="standard_pool"),)
 CREDITS = (Source(kind=SourceKind.CREDITS),)
 POOL_THEN_CREDITS = (*POOL, *CREDITS)
@@ -202,6 +205,28 @@ class World:
             gate_uniqueid,
         )
 
+    def grant(
+        self,
+        request: DialOutRequest | None = None,
+        sources: tuple[Source, ...] = ADDON,
+        *,
+        seconds: int = 600,
+        terms: Terms = TERMS,
+        at: datetime = NOON,
+    ) -> Grant:
+        """Return what a gateway granted for a call to London while the ledger was away."""
+        return Grant(
+            request=request or self.request(),
+            destination=LONDON,
+            sources=sources,
+            terms=terms,
+            limit_seconds=Seconds(seconds),
+            confirms=False,
+            explanation='{"because": "test"}',
+            at=at,
+            expires_at=at + timedelta(seconds=8),
+        )
+
     async def released(
         self,
         sources: tuple[Source, ...] = POOL_THEN_CREDITS,
@@ -281,6 +306,24 @@ async def _rate(provisioning: Provisioning, deck: str, row: DeckRow) -> Rate:
     )
 
 
+async def up(world: World) -> DialOutKey:
+    """Return a call that was let dial."""
+    _, row = await world.reserve(None, POOL, seconds=60)
+    key = row.request.key
+    assert isinstance(await world.ledger.claim(key, key.gate_uniqueid, NOON), Claim)
+    return key
+
+
+@asynccontextmanager
+async def locked(owner: Connection, world: World) -> AsyncIterator[None]:
+    """Keep everybody from the dial-outs of one tenant."""
+    async with owner.transaction():
+        await owner.execute(
+            "SELECT FROM dialout.dial_out WHERE tenant_id = $1 FOR UPDATE", world.tenant_id
+        )
+        yield
+
+
 async def until_somebody_waits(owner: Connection) -> None:
     """Return once another session waits for a lock in this database."""
     async with asyncio.timeout(20):
@@ -290,4 +333,4 @@ async def until_somebody_waits(owner: Connection) -> None:
             WHERE datname = current_database() AND wait_event_type = 'Lock'
             """
         ):
-            pass
+            await owner.execute("SELECT pg_stat_clear_snapshot()")  # or all looks are one

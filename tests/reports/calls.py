@@ -35,6 +35,7 @@ CALL = UsageCall(
     ended_at=NOON + timedelta(seconds=900),
     disposition=Disposition.ANSWERED,
     overrun_seconds=Seconds(0),
+    unproved=None,
     currency="EUR",
     billed=(),
 )

@@ -103,9 +103,9 @@ BREAKS: dict[str, Sequence[Break]] = {
     ),
     "a bill is a second short": (
         Break(
-            function="settle",
-            right="greatest(1, ceil(extract(EPOCH FROM p_ended_at - p_answered_at)))",
-            wrong="greatest(1, floor(extract(EPOCH FROM p_ended_at - p_answered_at)))",
+            function="begun_seconds",
+            right="ceil(extract(EPOCH",
+            wrong="floor(extract(EPOCH",
         ),
     ),
     "one licence alone brings nothing": (

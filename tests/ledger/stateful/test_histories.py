@@ -39,7 +39,9 @@ async def test_the_ledger_says_what_the_books_say(
     database = await owner.fetchval("SELECT current_database()")
     await owner.execute(f"ALTER DATABASE {database} SET synchronous_commit TO off")
     count = -(-HISTORIES // PROCESSES)
-    with ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as processes:
+    with ProcessPoolExecutor(
+        PROCESSES, mp_context=get_context("spawn"), initializer=worker.end_with_parent
+    ) as processes:
         playing = [
             processes.submit(worker.play, dsn, SEED * 1000 + each, count, STEPS, shrink=SHRINK)
             for each in range(PROCESSES)

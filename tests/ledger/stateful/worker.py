@@ -1,7 +1,10 @@
 """Plays histories in a process of its own, so that several use all of a machine."""
 
 import asyncio
+import os
 from dataclasses import dataclass
+from multiprocessing import parent_process
+from threading import Thread
 
 import uvloop
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -18,6 +21,18 @@ class Verdict:
 
     played: int
     failure: str | None
+
+
+def end_with_parent() -> None:
+    """Have this process end when the one that started it does, also when that is killed."""
+    Thread(target=_watch_parent, daemon=True).start()
+
+
+def _watch_parent() -> None:
+    parent = parent_process()
+    assert parent is not None, "a worker was started by another process"
+    parent.join()
+    os._exit(1)
 
 
 def play(dsn: str, number: int, count: int, length: int, *, shrink: bool) -> Verdict:

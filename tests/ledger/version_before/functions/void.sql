@@ -1,0 +1,77 @@
+-- void(tenant_id, dial_out_id, at, hangup_cause, disposition, only_if_unclaimed, evidence)
+--     -> outcome, record
+--
+-- Ends a dial-out that nobody answered and gives everything back. With only_if_unclaimed it
+-- is the fence: either no channel has been released, and none ever will be, or the caller
+-- learns that it came too late.
+--
+-- Outcomes. The first that applies is returned; all but `voided` write nothing.
+--   unknown_dial_out  no such dial-out; no record
+--   exists            it was refused or has ended
+--   released          only_if_unclaimed, and a channel has claimed it
+--   answered          the telephone has answered: only settle may end it, because seconds
+--                     that somebody saw are never given away
+--   voided            everything is given back
+--
+-- Retries: safe. The second one gets `exists`.
+-- Locks:   the dial-out, then its sources in the order of their ids, then the chain.
+CREATE OR REPLACE FUNCTION dialout.void(
+    p_tenant_id uuid,
+    p_dial_out_id uuid,
+    p_at timestamptz,
+    p_hangup_cause integer,
+    p_disposition text,
+    p_only_if_unclaimed boolean,
+    p_evidence text
+)
+RETURNS TABLE (outcome text, record dial_out_record)
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path TO dialout, pg_temp
+AS $$
+DECLARE
+    v_state text;
+    v_expires_at timestamptz;
+    v_requested_at timestamptz := requested_at_of(p_tenant_id, p_dial_out_id);
+BEGIN
+    SELECT d.state, d.expires_at INTO v_state, v_expires_at
+    FROM dial_out AS d
+    WHERE
+        d.tenant_id = p_tenant_id AND d.dial_out_id = p_dial_out_id
+        AND d.requested_at = v_requested_at
+    FOR NO KEY UPDATE;
+    outcome := CASE
+        WHEN v_state IS null THEN 'unknown_dial_out'
+        WHEN v_state IN ('refused', 'ended') THEN 'exists'
+        WHEN v_state <> 'reserved' AND p_only_if_unclaimed IS NOT FALSE THEN 'released'
+        WHEN v_state = 'answered' THEN 'answered'
+        ELSE 'voided'
+    END;
+
+    IF outcome = 'voided' THEN
+        -- From here on the voiding must succeed.
+        PERFORM parts_void(
+            p_tenant_id, p_dial_out_id, v_requested_at, p_at,
+            CASE WHEN v_state = 'reserved' AND v_expires_at <= p_at THEN 'expire' ELSE 'void' END
+        );
+        UPDATE dial_out AS d
+        SET
+            state = 'ended',
+            ended_at = p_at,
+            disposition = p_disposition,
+            hangup_cause = p_hangup_cause,
+            billable_seconds = 0,
+            overrun_seconds = 0,
+            evidence = p_evidence
+        WHERE
+            d.tenant_id = p_tenant_id AND d.dial_out_id = p_dial_out_id
+            AND d.requested_at = v_requested_at;
+        PERFORM limits_leave(p_tenant_id, p_dial_out_id, v_requested_at);
+    END IF;
+    SELECT r.* INTO record
+    FROM dial_out_record AS r
+    WHERE
+        r.tenant_id = p_tenant_id AND r.dial_out_id = p_dial_out_id
+        AND r.requested_at = v_requested_at;
+    RETURN NEXT;
+END
+$$;
