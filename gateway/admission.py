@@ -11,16 +11,25 @@ from gateway.core.dial_in import Free, Metered
 from gateway.core.dial_out import BridgeName, DialOut, DialOutRequest, Terms
 from gateway.core.e164 import E164, METADATA_VERSION, Destination, Region, read_number
 from gateway.core.explanation import explain
-from gateway.core.facts import known
+from gateway.core.facts import Facts, known
 from gateway.core.limits import Limit
 from gateway.core.policy import Allow, Deny, blocking
+from gateway.grants import Grants
 from gateway.inquiry import Inquiry
-from gateway.ledger import Ledger, RequestOutcome
+from gateway.ledger import Ledger, LedgerUnavailable, RequestOutcome
+from gateway.waiting_room import PATIENCE_SECONDS
 
 log = structlog.get_logger()
 
-UNCLAIMED_SECONDS_MAX = 30
-"""How long a reservation waits for its gate. The gate is reached in milliseconds."""
+UNCLAIMED_SECONDS_MAX = 8
+"""How long a reservation waits for its gate. The gate is reached in milliseconds, and another
+gateway has begun the call by then if the first one has died."""
+
+CALLS_MAX = 1000
+"""How many calls of a bridge are in hand at most where nobody has said otherwise."""
+
+CALLS_RETRY_SECONDS = 5
+"""When whoever was refused because of the calls in hand may ask again: some will have ended."""
 
 _COUNTED_BEFORE = frozenset({RequestOutcome.EXISTS, RequestOutcome.EXISTS_WITH_DIFFERENT_TERMS})
 
@@ -28,30 +37,51 @@ _COUNTED_BEFORE = frozenset({RequestOutcome.EXISTS, RequestOutcome.EXISTS_WITH_D
 class Admission:
     """Decides a request and has the ledger set aside what the call may cost.
 
-    ``terms`` are those of each bridge.
+    ``terms`` are those of each bridge, ``calls_max`` how many calls one may have in hand.
+    Without ``grants`` nothing is decided while the ledger is away.
     """
 
     def __init__(
-        self, *, ledger: Ledger, inquiry: Inquiry, terms: Mapping[BridgeName, Terms]
+        self,
+        *,
+        ledger: Ledger,
+        inquiry: Inquiry,
+        terms: Mapping[BridgeName, Terms],
+        calls_max: int = CALLS_MAX,
+        grants: Grants | None = None,
     ) -> None:
         self._ledger = ledger
         self._inquiry = inquiry
         self._terms = terms
+        self._calls_max = calls_max
+        self._grants = grants
+
+    def check_room(self, calls: int) -> None:
+        """Raise ``Overloaded`` if a bridge with so many calls in hand may take on no other."""
+        if calls >= self._calls_max:
+            raise self._inquiry.turn_away(retry_seconds=CALLS_RETRY_SECONDS)
 
     async def admit(
-        self, request: DialOutRequest, *, at: datetime, gate_uniqueid: str | None = None
+        self,
+        request: DialOutRequest,
+        *,
+        at: datetime,
+        gate_uniqueid: str | None = None,
+        patience_seconds: float = PATIENCE_SECONDS,
     ) -> tuple[RequestOutcome, DialOut | None]:
         """Return what the ledger did with the request, and its row.
 
         The row is None only for a tenant that does not exist: there is nobody to record
         it under. ``gate_uniqueid`` names a channel that waits in the gate already; the
-        reservation is then claimed for it in the same transaction.
+        reservation is then claimed for it in the same transaction. ``patience_seconds`` is how
+        long whoever asks would wait for the decision to begin.
 
         Raises ``LedgerUnavailable``; whether anything was written is then unknown, and
-        asking again with the same key finds out.
+        asking again with the same key finds out. Raises ``Overloaded``: nothing was.
         """
-        async with self._inquiry.place(request.key.tenant_id):
-            outcome, dial_out = await self._admit(request, at, gate_uniqueid)
+        place = self._inquiry.place(request.key.tenant_id, patience_seconds=patience_seconds)
+        async with place:
+            outcome, dial_out = await self._decided(request, at, gate_uniqueid)
         if outcome not in _COUNTED_BEFORE:
             metrics.admitted(request.bridge, outcome, dial_out)
         return outcome, dial_out
@@ -64,7 +94,7 @@ class Admission:
         ``caller`` is its number as the carrier has it, or empty; ``uniqueid`` its channel,
         which waits. What the ledger reserved is claimed for it already.
 
-        Raises ``LedgerUnavailable``, as ``admit`` does.
+        Raises ``LedgerUnavailable`` and ``Overloaded``, as ``admit`` does.
         """
         async with self._inquiry.place(request.key.tenant_id):
             admitted = await self._admit_dial_in(request, caller, at, uniqueid)
@@ -97,10 +127,30 @@ class Admission:
                     needs_funds=needs_funds,
                 )
 
-    async def _admit(
+    async def _decided(
         self, request: DialOutRequest, at: datetime, gate_uniqueid: str | None
     ) -> tuple[RequestOutcome, DialOut | None]:
-        facts = await self._inquiry.facts(request, at)
+        """Decide by what the ledger knows; or grant the call, if that cannot be had.
+
+        A channel that waits already is granted nothing: its id is its own, and nobody could say
+        whether the call was dialled before.
+        """
+        grants = None if gate_uniqueid is not None else self._grants
+        repeated = None if grants is None else grants.repeated(request)
+        if repeated is not None:
+            return repeated
+        try:
+            facts = await self._inquiry.facts(request, at)
+        except LedgerUnavailable:
+            if grants is None:
+                raise
+            terms = self._terms[request.bridge]
+            return await grants.give(request, terms, at=at, expires_at=_expires_at(at))
+        return await self._admit(request, facts, at, gate_uniqueid)
+
+    async def _admit(
+        self, request: DialOutRequest, facts: Facts, at: datetime, gate_uniqueid: str | None
+    ) -> tuple[RequestOutcome, DialOut | None]:
         because = explain(facts, at=at, metadata_version=METADATA_VERSION)
         match because.decision:
             case Deny(reason=reason):
@@ -122,12 +172,16 @@ class Admission:
                     self._terms[request.bridge],
                     because.text,
                     at,
-                    at + timedelta(seconds=UNCLAIMED_SECONDS_MAX),
+                    _expires_at(at),
                     gate_uniqueid=gate_uniqueid,
                 )
                 if outcome is RequestOutcome.RESERVED:
                     _tell(because.observed, request)
                 return outcome, dial_out
+
+
+def _expires_at(at: datetime) -> datetime:
+    return at + timedelta(seconds=UNCLAIMED_SECONDS_MAX)
 
 
 def _shown(caller: str, region: Region) -> E164 | None:

@@ -4,25 +4,29 @@ import asyncio
 import contextlib
 import signal
 import ssl
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import structlog
 import uvicorn
 
-from gateway import __version__, db
+from gateway import __version__, db, metrics
 from gateway.admission import Admission
 from gateway.ami import AmiClient
 from gateway.api import Administration, create_api
 from gateway.bridge import Bridge
 from gateway.bridges import Bridges
 from gateway.core.dial_out import BridgeName
+from gateway.core.e164 import read_long_plans
 from gateway.dial_in import DialIns
-from gateway.dialer import Dialer
+from gateway.dialer import TRUNK_CHANNELS, Dialer
 from gateway.explainer import Explainer
+from gateway.grants import GrantingLedger, Grants, Journal
 from gateway.guard import Guard
 from gateway.inquiry import Inquiry
-from gateway.ledger import Ledger, Outbox, Provisioning, Reports
+from gateway.ledger import CallDetail, Ledger, Outbox, Provisioning, Reports
+from gateway.outages import Outages
 from gateway.outbox import Courier, Receiver, webhook_client
 from gateway.progress import Progress
 from gateway.proof import Proof
@@ -31,40 +35,83 @@ from gateway.reconcile import Reconciliation
 from gateway.settings import AdminSettings, BridgeSettings, ProofSettings, Settings
 from gateway.settlement import Settlement
 from gateway.slices import Slices
+from gateway.waiting_room import WaitingRoom
 
 log = structlog.get_logger()
 
 DRAIN_SECONDS = 5.0
 
+CALLS_CONNECTIONS = 6
+"""Connections of the calls in progress, which no request waits for: claims, slices, settlements."""
 
-async def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT. Raises ``AmiLoginRefused`` if Asterisk refuses the login.
+READS_CONNECTIONS = 2
+"""Connections of the pool of requests that are left to those that only look something up."""
 
+TENANTS_AT_ONCE = 2
+"""So many requests are decided at once even if no connection is left over then: were it one, a
+tenant whose rows are locked would keep out all the others."""
+
+LAG_SECONDS = 0.5
+"""How often it is looked whether the event loop is late."""
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+async def serve(settings: Settings, *, now: Callable[[], datetime] = _now) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises ``AmiLoginRefused`` if Asterisk refuses the login, and ``JournalUnusable`` if grants
+    cannot be written down.
+
+    ``now`` is the clock of this host, which dates requests. Calls are timed by Asterisk's own.
     Calls that are up stay up: Asterisk keeps their limits, and the next start settles them.
     """
+    read_long_plans()
     stop = asyncio.Event()
     for signal_ in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signal_, stop.set)
     async with (
         db.pool(settings.database) as pool,
+        db.pool(settings.database.apart(CALLS_CONNECTIONS)) as calls,
         _administration(settings.admin) as administration,
         _courier(settings) as courier,
         db.pool(settings.proof.database(settings.database)) as patient,
+        _call_details(settings) as call_details,
+        _grants(settings, calls, now) as grants,
     ):
-        ledger = Ledger(pool, call_seconds_max=settings.database.call_seconds_max)
-        inquiry = Inquiry(ledger=ledger, trunks=settings.trunks())
-        admission = Admission(ledger=ledger, inquiry=inquiry, terms=settings.terms())
-        progress = Progress(ledger=ledger)
+        requests = _ledger(settings, pool, grants)
+        ledger = _ledger(settings, calls, grants)
+        room = _waiting_room(settings)
+        inquiry = Inquiry(ledger=requests, trunks=settings.trunks(), room=room)
+        admission = Admission(
+            ledger=requests,
+            inquiry=inquiry,
+            terms=settings.terms(),
+            calls_max=settings.capacity.calls_max,
+            grants=grants,
+        )
+        progress = Progress(ledger=requests)
         bridges = [
-            _bridge(BridgeName(name), settings, ledger, admission, progress)
+            _bridge(
+                BridgeName(name),
+                settings,
+                ledger,
+                admission,
+                progress,
+                call_details.get(name),
+                grants,
+                now,
+            )
             for name in settings.bridges
         ]
-        all_bridges = Bridges(bridges, ledger=ledger, default=settings.default_bridge)
+        all_bridges = Bridges(bridges, ledger=requests, default=settings.default_bridge)
         api = create_api(
             bridges=all_bridges,
-            ledger=ledger,
+            ledger=requests,
             progress=progress,
-            explainer=Explainer(ledger=ledger, inquiry=inquiry, terms=settings.terms()),
+            explainer=Explainer(ledger=requests, inquiry=inquiry, terms=settings.terms()),
             token=settings.api.token_text(),
             administration=administration,
         )
@@ -86,8 +133,11 @@ async def serve(settings: Settings) -> None:
             services = [
                 tasks.create_task(all_bridges.run()),
                 tasks.create_task(courier.run()),
+                tasks.create_task(_watch_lag(room)),
                 tasks.create_task(_proof(settings.proof, patient).run()),
             ]
+            if grants is not None:
+                services.append(tasks.create_task(grants.run()))
             log.info("gateway.started", version=__version__, port=settings.api.port)
             await _first(http, stop)
             log.info("gateway.stopping")
@@ -100,20 +150,95 @@ async def serve(settings: Settings) -> None:
     log.info("gateway.stopped")
 
 
+@contextlib.asynccontextmanager
+async def _grants(
+    settings: Settings, pool: db.Pool, now: Callable[[], datetime]
+) -> AsyncIterator[Grants | None]:
+    """Lend what goes on while the ledger is away, with what was left to book; None if nothing."""
+    bounds, directory = settings.grants.bounds(), settings.grants.directory
+    if bounds is None or directory is None:
+        yield None
+        return
+    grants = Grants(
+        bounds=bounds,
+        journal=Journal(directory),
+        books=Ledger(pool, call_seconds_max=settings.database.call_seconds_max),
+        trunks=settings.trunks(),
+        clock=time.monotonic,
+        now=now,
+    )
+    try:
+        await grants.open()
+        yield grants
+    finally:
+        grants.close()
+
+
+def _ledger(settings: Settings, pool: db.Pool, grants: Grants | None) -> Ledger:
+    """Return the ledger, as those see it who follow calls."""
+    seconds_max = settings.database.call_seconds_max
+    if grants is None:
+        return Ledger(pool, call_seconds_max=seconds_max)
+    return GrantingLedger(pool, grants=grants, call_seconds_max=seconds_max)
+
+
+def _waiting_room(settings: Settings) -> WaitingRoom:
+    """Return where requests wait that are to be decided on the connections of requests."""
+    return WaitingRoom(
+        at_once=max(TENANTS_AT_ONCE, settings.database.connections_max - READS_CONNECTIONS),
+        waiting_max=settings.capacity.waiting_max,
+    )
+
+
+async def _watch_lag(room: WaitingRoom) -> None:
+    """Look for ever by how much the event loop is late."""
+    time = asyncio.get_running_loop().time
+    while True:
+        due = time() + LAG_SECONDS
+        await asyncio.sleep(LAG_SECONDS)
+        lag_seconds = time() - due
+        metrics.lagged(lag_seconds)
+        room.note_lag(lag_seconds)
+
+
+@contextlib.asynccontextmanager
+async def _call_details(settings: Settings) -> AsyncIterator[dict[str, CallDetail]]:
+    """Lend what each bridge's Asterisk says of calls elsewhere, by name, where it does."""
+    async with contextlib.AsyncExitStack() as pools:
+        yield {
+            name: CallDetail(
+                await pools.enter_async_context(db.pool(tables.database(), read_only=True)),
+                cel_table=tables.cel_table,
+                cdr_table=tables.cdr_table,
+                zone=tables.zone(),
+                trunk_channels=TRUNK_CHANNELS,
+                call_seconds_max=tables.call_seconds_max,
+            )
+            for name, bridge in settings.bridges.items()
+            if (tables := bridge.call_detail) is not None
+        }
+
+
 def _bridge(
     name: BridgeName,
     settings: Settings,
     ledger: Ledger,
     admission: Admission,
     progress: Progress,
+    call_detail: CallDetail | None,
+    grants: Grants | None,
+    now: Callable[[], datetime],
 ) -> Bridge:
     """Return one bridge, and everything that follows its calls."""
     ami = _ami(settings.bridges[name])
-    settlement = Settlement(ami=ami, ledger=ledger, now=_now)
+    metrics.watch_link(
+        name, malformed=lambda: ami.malformed_messages, late=lambda: ami.late_answers
+    )
+    settlement = Settlement(ami=ami, ledger=ledger, now=now, unproved=settings.call.unproved)
     slices = Slices(
         ami=ami,
         ledger=ledger,
-        now=_now,
+        now=now,
         warnings=settings.call.warning_seconds,
         ahead_seconds=settings.call.extend_ahead_seconds,
     )
@@ -125,7 +250,8 @@ def _bridge(
         settlement=settlement,
         slices=slices,
         progress=progress,
-        now=_now,
+        now=now,
+        grants=grants,
     )
     dial_ins = DialIns(
         bridge=name,
@@ -134,26 +260,33 @@ def _bridge(
         settlement=settlement,
         slices=slices,
         in_doubt=dialer.in_doubt,
-        now=_now,
+        now=now,
     )
     return Bridge(
         name=name,
-        bridges=frozenset(map(BridgeName, settings.bridges)),
         ami=ami,
         ledger=ledger,
         dialer=dialer,
         dial_ins=dial_ins,
         reconciliation=Reconciliation(
-            bridge=name, ami=ami, ledger=ledger, dialer=dialer, dial_ins=dial_ins
+            bridge=name,
+            ami=ami,
+            ledger=ledger,
+            dialer=dialer,
+            dial_ins=dial_ins,
+            settlement=settlement,
+            call_detail=call_detail,
         ),
         guard=Guard(
             ami=ami,
             ledger=ledger,
             dialer=dialer,
             patience=settings.guard.patience(),
-            now=_now,
+            now=now,
         ),
         reaper=Reaper(dialer=dialer, dial_ins=dial_ins, settlement=settlement),
+        outages=Outages(bridge=name, ledger=ledger, now=now),
+        grants=grants,
     )
 
 
@@ -209,10 +342,6 @@ def _proof(settings: ProofSettings, pool: db.Pool) -> Proof:
         lease_seconds=settings.lease_seconds(),
         now=_now,
     )
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 def _ami(settings: BridgeSettings) -> AmiClient:

@@ -6,7 +6,8 @@ lets the gate refuse at once instead of keeping callers waiting.
 """
 
 import asyncio
-from collections.abc import Collection
+import contextlib
+import time
 from itertools import chain, groupby
 
 import structlog
@@ -17,35 +18,45 @@ from gateway.conferences import Conferences
 from gateway.core.dial_out import BridgeName, DialOut, DialOutRequest
 from gateway.core.key import DialOutKey
 from gateway.dial_in import DialIns
-from gateway.dialer import Dialer
+from gateway.dialer import BridgeUnavailable, Dialer
+from gateway.grants import Grants
 from gateway.guard import Guard
 from gateway.keypad import Keypad
 from gateway.ledger import Ledger, LedgerUnavailable, RequestOutcome
+from gateway.outages import Outages
 from gateway.reaper import Reaper
-from gateway.reconcile import Reconciliation
+from gateway.reconcile import Present, Reconciliation
 from gateway.settlement import from_ms
 from gateway.tripwire import Tripwire
+from gateway.waiting_room import PATIENCE_SECONDS
 
 log = structlog.get_logger()
 
 HEARTBEAT = "DIALOUT_HEARTBEAT"
 HEARTBEAT_SECONDS = 2.0
+HEARTBEAT_LASTS_SECONDS = 5.0
+"""How long the gate stays open after a heartbeat, less a second for a call to get there."""
+
 SEEN_SECONDS = 10.0
 
-RECONCILE_SECONDS = 60.0
+RECONCILE_SECONDS_MIN = 5.0
+RECONCILE_SECONDS_MAX = 20.0
+RECONCILE_SHARE = 0.02
+"""How often everything is compared without a reason: so often that it takes this share of the
+time, within these bounds. The more calls are up, the longer it takes."""
+
+LEFT_SECONDS = 1.0
+"""How often the records of ended calls are looked at. What lies there at two looks in a row is
+settled by whoever sees it; so no call waits longer for its end when its gateway has died."""
 
 
 class Bridge:
-    """Consumes the events of one Asterisk, in order, and keeps it and the ledger in step.
-
-    ``bridges`` are the names of all that are served, this one among them.
-    """
+    """Consumes the events of one Asterisk, in order, and keeps it and the ledger in step."""
 
     def __init__(
         self,
         *,
         name: BridgeName,
-        bridges: Collection[BridgeName],
         ami: AmiClient,
         ledger: Ledger,
         dialer: Dialer,
@@ -53,6 +64,8 @@ class Bridge:
         reconciliation: Reconciliation,
         guard: Guard,
         reaper: Reaper,
+        outages: Outages,
+        grants: Grants | None = None,
     ) -> None:
         self.name = name
         self.dialer = dialer
@@ -63,21 +76,39 @@ class Bridge:
         self._reconciliation = reconciliation
         self._guard = guard
         self._tripwire = Tripwire(
-            bridge=name, bridges=bridges, ami=ami, ledger=ledger, dialer=dialer
+            bridge=name,
+            ami=ami,
+            ledger=ledger,
+            dialer=dialer,
+            grants=grants is not None,
         )
         self._abandonment = Abandonment(ami=ami, dialer=dialer, conferences=self.conferences)
         self._keypad = Keypad(
             bridge=name, ami=ami, ledger=ledger, dialer=dialer, cancel=self._abandonment.cancel
         )
         self._reaper = reaper
+        self._outages = outages
+        self._grants = grants
         self._reconciled = False
         self._ledger_answers = False
-        self._beats = False
+        self._beats_until = 0.0
+        self._clock_ms = 0
+        self._seen_at_ms = 0
+        self._links_lost = 0
+        self._link_lost = asyncio.Event()
+        self._unnoted: dict[DialOutKey, int] = {}
+        """Calls that were alive when the link was lost, and when by Asterisk's clock, until the
+        ledger has it."""
 
     @property
     def ready(self) -> bool:
         """Whether a call could be placed right now."""
         return self._can_decide and self._beats
+
+    @property
+    def _beats(self) -> bool:
+        """Whether the gate takes what gets there in the next second for somebody's to decide."""
+        return time.monotonic() < self._beats_until
 
     def live_keys(self) -> frozenset[DialOutKey]:
         """Return the keys of the calls that are up or on their way, out and in."""
@@ -93,9 +124,18 @@ class Bridge:
         """Whether the ledger answered the last heartbeat."""
         return self._ledger_answers
 
-    async def place(self, request: DialOutRequest) -> tuple[RequestOutcome, DialOut | None]:
-        """Place a call here, see ``Dialer.place``; its asker may be gone by then."""
-        outcome, dial_out = await self.dialer.place(request)
+    async def place(
+        self, request: DialOutRequest, *, patience_seconds: float = PATIENCE_SECONDS
+    ) -> tuple[RequestOutcome, DialOut | None]:
+        """Place a call here, see ``Dialer.place``; its asker may be gone by then.
+
+        Without a heartbeat the gate would turn it away, and it would be lost: nothing is begun.
+        """
+        if not self._beats:
+            if self._ami.ready and not self._ledger_answers:
+                raise LedgerUnavailable("There is no heartbeat without it.")
+            raise BridgeUnavailable
+        outcome, dial_out = await self.dialer.place(request, patience_seconds=patience_seconds)
         if request.asker_uniqueid is not None:
             self._abandonment.look_for(request.asker_uniqueid)
         return outcome, dial_out
@@ -108,7 +148,13 @@ class Bridge:
 
     @property
     def _can_decide(self) -> bool:
-        return self._ami.ready and self._reconciled and self._ledger_answers
+        decides = self._ledger_answers or self.stands_in
+        return self._ami.ready and self._reconciled and decides
+
+    @property
+    def stands_in(self) -> bool:
+        """Whether calls are granted while the ledger is away."""
+        return self._grants is not None and self._grants.stand_in
 
     async def run(self) -> None:
         """Serve until cancelled. Raises ``AmiLoginRefused`` if Asterisk does not let us in."""
@@ -122,11 +168,13 @@ class Bridge:
             tasks.create_task(self._ami.run())
             tasks.create_task(self._consume())
             tasks.create_task(self._reconcile())
+            tasks.create_task(self._settle_left())
             tasks.create_task(self._beat())
             tasks.create_task(self._watch())
             tasks.create_task(self._guard.run())
             tasks.create_task(self._abandonment.run())
             tasks.create_task(self._reaper.run())
+            tasks.create_task(self._outages.run())
 
     async def drain(self, seconds: float) -> None:
         """Let what is in hand be finished: first whoever waits for an answer, then the calls."""
@@ -134,15 +182,26 @@ class Bridge:
         await self.dialer.drain(seconds)
         await self._dial_ins.drain(seconds)
         await self._tripwire.drain(seconds)
+        await self._reconciliation.drain(seconds)
+        await self._outages.stop()
 
     async def _consume(self) -> None:
         async for event in self._ami.events():
             match event:
                 case LinkUp():
+                    if self._grants is not None:
+                        self._grants.note_link()
+                    self._outages.link_up(event.uptime_seconds)
                     self.dialer.in_doubt.set()
                 case LinkDown():
+                    self._outages.link_down(event.reason)
                     self._reconciled = False
-                    self._beats = False
+                    self._beats_until = 0.0
+                    self._links_lost += 1
+                    alive = self._alive()
+                    self._unnoted.update(dict.fromkeys(alive.keys, alive.at_ms))
+                    self._reconciliation.forget_list()
+                    self._link_lost.set()
                     self.conferences.link_lost()
                     self.dialer.calls.link_lost()
                     self._dial_ins.link_lost()
@@ -167,19 +226,32 @@ class Bridge:
             self.dialer.in_doubt.set()
 
     async def _reconcile(self) -> None:
+        every_seconds = RECONCILE_SECONDS_MIN
         while True:
-            try:
-                async with asyncio.timeout(RECONCILE_SECONDS):
-                    await self.dialer.in_doubt.wait()
-            except TimeoutError:
-                pass
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.dialer.in_doubt.wait(), every_seconds)
             self.dialer.in_doubt.clear()
             if not self._ami.ready:
                 continue
+            begun_at = time.monotonic()
+            links_lost = self._links_lost
             try:
                 await self._list_conferences()
+                if self._grants is not None:
+                    await self._grants.book()  # or a call that was granted would be nobody's
                 absent = await self._reconciliation.run()
+                if self._links_lost != links_lost:
+                    self._reconciliation.forget_list()
+                    continue  # what it was made to agree with is past; the next link says so
+                took_seconds = time.monotonic() - begun_at
+                every_seconds = min(
+                    RECONCILE_SECONDS_MAX,
+                    max(RECONCILE_SECONDS_MIN, took_seconds / RECONCILE_SHARE),
+                )
                 self._reconciled = True
+                if self._ledger_answers and not self._beats:
+                    await self._renew()
+                await self._note_present()
                 self._guard.calls_reconciled()
                 self._abandonment.calls_reconciled()
                 await self._tripwire.sweep()
@@ -190,6 +262,21 @@ class Bridge:
             except Exception:
                 log.exception("calls.unreconciled")
                 await self._reconcile_later()
+
+    async def _settle_left(self) -> None:
+        """Settle what other gateways have left behind, while they are not there to do it."""
+        seen: frozenset[str] = frozenset()
+        while True:
+            await asyncio.sleep(LEFT_SECONDS)
+            if not self._can_decide:
+                seen = frozenset()
+                continue
+            try:
+                seen = await self._reconciliation.settle_left(seen)
+            except (AmiError, LedgerUnavailable) as error:
+                log.warning("records.unread", error=str(error))
+            except Exception:
+                log.exception("records.unread")
 
     async def _list_conferences(self) -> None:
         """List what is in progress; no call is left unsettled because that fails."""
@@ -205,7 +292,7 @@ class Bridge:
     async def _beat(self) -> None:
         while True:
             await self._ask_ledger()
-            if self._can_decide:
+            if self._ami.ready:
                 await self._renew()
             await asyncio.sleep(HEARTBEAT_SECONDS)
 
@@ -214,32 +301,70 @@ class Bridge:
         try:
             await self._ledger.ping()
             self._ledger_answers = True
+            self._outages.ledger_answered()
         except LedgerUnavailable as error:
             self._ledger_answers = False
+            self._outages.ledger_silent(str(error))
             log.warning("heartbeat.skipped", error=str(error))
 
     async def _renew(self) -> None:
+        """Read Asterisk's clock, and tell the gate that somebody can decide, if that is so."""
         try:
-            clock_ms = await self._ami.ping()
-            await self._ami.set_variable(HEARTBEAT, str(clock_ms // 1000))
-            self._beats = True
+            asked = time.monotonic()
+            clock_ms = self._clock_ms = await self._ami.ping()
+            self._outages.clock_read(clock_ms, asked=asked)
+            if self._can_decide:
+                await self._ami.set_variable(HEARTBEAT, str(clock_ms // 1000))
+                self._beats_until = asked + HEARTBEAT_LASTS_SECONDS
         except AmiError as error:
             log.warning("heartbeat.skipped", error=str(error))
 
     async def _watch(self) -> None:
-        """Note now and then which calls were alive, apart from the beat, which must not wait."""
-        while True:
-            await asyncio.sleep(SEEN_SECONDS)
-            if not self.ready:
-                continue
-            try:
-                await self._note_seen(await self._ami.ping())
-            except (AmiError, LedgerUnavailable) as error:
-                log.warning("calls.unwatched", error=str(error))
+        """Note which calls were alive when the link was lost, by the clock that was told last.
 
-    async def _note_seen(self, clock_ms: int) -> None:
-        """Note in the ledger that the calls in hand were alive: no hangup has come for them."""
-        keys = sorted(self.live_keys(), key=lambda key: key.hex)
+        Those that are witnessed on that link, or were in a list that came over it, and for
+        which no hangup had come. What the ledger does not take now it is told again.
+        """
+        while True:
+            await self._link_lost.wait()
+            self._link_lost.clear()
+            for at_ms in sorted(set(self._unnoted.values())):
+                keys = frozenset(key for key, then in self._unnoted.items() if then == at_ms)
+                for key in keys - await self._note_seen(Present(keys=keys, at_ms=at_ms)):
+                    if self._unnoted[key] == at_ms:
+                        del self._unnoted[key]
+            if self._unnoted:
+                await asyncio.sleep(HEARTBEAT_SECONDS)
+                self._link_lost.set()
+
+    async def _note_present(self) -> None:
+        """Note now and then which calls the last list had."""
+        present = self._reconciliation.present
+        is_due = present.at_ms >= self._seen_at_ms + SEEN_SECONDS * 1000
+        if is_due and not await self._note_seen(present):
+            self._seen_at_ms = present.at_ms
+
+    async def _note_seen(self, present: Present) -> frozenset[DialOutKey]:
+        """Note in the ledger that calls were alive; the latest instant stands there.
+
+        Return those of which it could not be noted: one tenant's keep no other's from it.
+        """
+        keys = sorted(present.keys, key=lambda key: key.hex)
+        left: list[DialOutKey] = []
         for tenant_id, group in groupby(keys, key=lambda key: key.tenant_id):
-            ids = [key.dial_out_id for key in group]
-            await self._ledger.seen(tenant_id, ids, from_ms(clock_ms))
+            of_tenant = list(group)
+            ids = [key.dial_out_id for key in of_tenant]
+            try:
+                await self._ledger.seen(tenant_id, ids, from_ms(present.at_ms))
+            except LedgerUnavailable as error:
+                log.warning("calls.unwatched", error=str(error), tenant_id=str(tenant_id))
+                left += of_tenant
+        return frozenset(left)
+
+    def _alive(self) -> Present:
+        """Return the calls that this link has shown alive, and has told no end of."""
+        if not self._clock_ms:
+            return Present()
+        listed = self._reconciliation.present.keys & self.live_keys()
+        witnessed = self.dialer.calls.witnessed_keys() | self._dial_ins.witnessed_keys()
+        return Present(keys=listed | witnessed, at_ms=self._clock_ms)

@@ -16,6 +16,7 @@ from gateway.core.dial_out import BridgeName, DialOut, DialOutRequest, DialOutSt
 from gateway.core.key import DialOutKey
 from gateway.dialer import BridgeUnavailable, CancelOutcome
 from gateway.ledger import Ledger, LedgerUnavailable, RequestOutcome
+from gateway.waiting_room import PATIENCE_SECONDS
 
 log = structlog.get_logger()
 
@@ -47,6 +48,11 @@ class Bridges:
     def ready(self) -> bool:
         """Whether a call could be placed right now, on any of them."""
         return any(each.ready for each in self._bridges.values())
+
+    @property
+    def stand_in(self) -> bool:
+        """Whether the ledger is away, and calls are granted meanwhile."""
+        return any(each.stands_in for each in self._bridges.values())
 
     @property
     def states(self) -> dict[str, Literal["ready", "away"]]:
@@ -96,20 +102,33 @@ class Bridges:
         Raises ``LedgerUnavailable``, too.
         """
         if len(self._bridges) > 1:
-            dial_out = await self._ledger.dial_out(key)
+            dial_out = await self._on_record(key)
             if dial_out is not None and dial_out.request.bridge in self._bridges:
                 return dial_out.request.bridge
         return self.locate(conference_id, named)
 
+    async def _on_record(self, key: DialOutKey) -> DialOut | None:
+        """Return a dial-out. Where calls are granted meanwhile, an absent ledger has none."""
+        try:
+            return await self._ledger.dial_out(key)
+        except LedgerUnavailable:
+            if not self.stand_in:
+                raise
+            return None
+
     # What clients ask for.
 
-    async def place(self, request: DialOutRequest) -> tuple[RequestOutcome, DialOut | None]:
+    async def place(
+        self, request: DialOutRequest, *, patience_seconds: float = PATIENCE_SECONDS
+    ) -> tuple[RequestOutcome, DialOut | None]:
         """Place a call on the bridge that it names; see ``Dialer.place``.
 
         One that was asked for before is its own bridge's, wherever the conference is by now.
         """
         with structlog.contextvars.bound_contextvars(bridge=request.bridge):
-            outcome, dial_out = await self._bridge(request.bridge).place(request)
+            outcome, dial_out = await self._bridge(request.bridge).place(
+                request, patience_seconds=patience_seconds
+            )
         if (
             outcome is RequestOutcome.EXISTS
             and dial_out is not None

@@ -9,11 +9,11 @@ it was let in, is therefore read back from its channel, where only the dialplan 
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Final
+from typing import Final
 from uuid import UUID, uuid5
 
 import structlog
@@ -37,9 +37,11 @@ from gateway.core.key import DialOutKey
 from gateway.core.rating import Seconds
 from gateway.core.reasons import Reason
 from gateway.core.verdict import CAP_GRACE_SECONDS
-from gateway.ledger import LedgerUnavailable, RequestOutcome
+from gateway.ledger import RequestOutcome
 from gateway.settlement import Settlement, names, to_ms
 from gateway.slices import PaidCall, Slices
+from gateway.steps import Steps
+from gateway.waiting_room import OTHERS_SECONDS, Overloaded
 
 log = structlog.get_logger()
 
@@ -57,6 +59,12 @@ ANSWER_SECONDS_MAX: Final = 2.5
 
 UNADMITTED_SECONDS: Final = 10.0
 """After how long a leg that was to be let in, and was not, never will be."""
+
+STEPS_MAX: Final = 500
+"""What is done at once for legs. With more in hand, no leg that asks is answered."""
+
+OVERLOADED: Final = "overloaded"
+"""Tells a leg that nobody decides on it now: its dialplan goes on as without a gateway."""
 
 RETRY_SECONDS: Final = 5.0
 UNADMITTED: Final = "unadmitted"
@@ -106,7 +114,7 @@ class DialIns:
         self._in_doubt = in_doubt
         self._now = now
         self._legs: dict[str, Leg] = {}
-        self._steps: set[asyncio.Task[None]] = set()
+        self._steps = Steps(fault="call.step_failed")
 
     # What Asterisk reports.
 
@@ -114,7 +122,7 @@ class DialIns:
         """Apply one event. Events must come in the order of the wire; never waits."""
         match event:
             case DialInReached():
-                self._spawn(self._decide(event))
+                self._reached(event)
             case DialInAdmitted():
                 self._admitted(event)
             case Hangup():
@@ -133,6 +141,14 @@ class DialIns:
         """Return whether this gateway has the leg in hand and has seen all of it."""
         leg = self._legs.get(uniqueid)
         return leg is not None and leg.is_witnessed
+
+    def witnessed_keys(self) -> frozenset[DialOutKey]:
+        """Return the keys of the legs of which everything was seen, and no end."""
+        return frozenset(
+            leg.dial_out.request.key
+            for leg in self._legs.values()
+            if leg.dial_out is not None and leg.is_witnessed and not leg.is_gone
+        )
 
     def live_keys(self) -> Iterator[DialOutKey]:
         """Yield the keys of the legs that are charged for."""
@@ -183,17 +199,19 @@ class DialIns:
         for leg in self._legs.values():
             if leg.admit_by <= time and not leg.is_gone:
                 leg.admit_by = time + RETRY_SECONDS
-                self._spawn(self._look(leg))
+                self._steps.spawn(self._look(leg))
 
     async def drain(self, seconds: float) -> None:
         """Let the steps in hand finish; after ``seconds`` they are given up, and lose nothing."""
-        if self._steps:
-            await asyncio.wait(self._steps, timeout=seconds)
-        for step in list(self._steps):
-            step.cancel()
-        await asyncio.gather(*self._steps, return_exceptions=True)
+        await self._steps.drain(seconds)
 
     # The steps of a leg.
+
+    def _reached(self, event: DialInReached) -> None:
+        if len(self._steps) >= STEPS_MAX:
+            log.error("dial_in.ignored", channel=event.channel)
+        else:
+            self._steps.spawn(self._decide(event))
 
     async def _decide(self, event: DialInReached) -> None:
         """Answer a leg that waits; without an answer, its dialplan knows what to do."""
@@ -228,10 +246,10 @@ class DialIns:
         return asked == _asked(event)
 
     async def _answer(self, leg: Leg, event: DialInReached) -> None:
-        word = await self._word(leg, event)
-        if word is None:
-            return
         try:
+            word = await self._word(leg, event)
+            if word is None:
+                return
             is_told = await self._tells(leg, event, word)
         except AmiError as error:
             # It may have been told: whether it was let in is looked for later.
@@ -245,9 +263,15 @@ class DialIns:
         request = _request(event, self._bridge)
         if request is None:
             return Reason.TENANT_UNKNOWN
-        admitted = await self._admission.admit_dial_in(
-            request, caller=event.caller, at=self._now(), uniqueid=event.uniqueid
-        )
+        try:
+            self._admission.check_room(len(self._legs) - 1)
+            admitted = await self._admission.admit_dial_in(
+                request, caller=event.caller, at=self._now(), uniqueid=event.uniqueid
+            )
+        except Overloaded as error:
+            log.info("dial_in.overloaded", error=str(error), **names(request.key))
+            await asyncio.sleep(OTHERS_SECONDS)
+            return OVERLOADED if await self._waits(event) else None
         if isinstance(admitted, Free):
             log.info("dial_in.free", **names(request.key))
             return "free"
@@ -289,7 +313,7 @@ class DialIns:
         if event.key_hex != leg.dial_out.request.key.hex:
             _log_forged(event)
         else:
-            self._spawn(self._admit(leg, leg.dial_out, event))
+            self._steps.spawn(self._admit(leg, leg.dial_out, event))
 
     async def _admit(self, leg: Leg, dial_out: DialOut, event: DialInAdmitted) -> None:
         """Have a leg that was let in paid for, if its channel says so, too."""
@@ -355,7 +379,7 @@ class DialIns:
             leg.admitted_at_ms = admitted_at_ms
             leg.admit_by = float("inf")
             _limit_moved(leg, limit_seconds)
-            self._spawn(self._settlement.note_answer(key, admitted_at_ms))
+            self._steps.spawn(self._settlement.note_answer(key, admitted_at_ms))
         self._slices.follow(
             PaidCall(
                 key=key,
@@ -363,7 +387,8 @@ class DialIns:
                 answered_at_ms=admitted_at_ms,
                 slices=dial_out.slices,
                 limit_seconds=limit_seconds,
-                kept_seconds=limit_seconds if is_known else None,
+                kept_seconds=limit_seconds,
+                is_stale=not is_known,
                 more=limit_seconds < dial_out.talk_seconds_max,
                 warns=warns,
                 moved=partial(_limit_moved, leg),
@@ -377,7 +402,7 @@ class DialIns:
         leg.is_gone = True
         self._slices.leave(leg.uniqueid)
         at_ms = to_ms(self._now()) if event.at is None else event.at
-        self._spawn(self._finish(leg, event.cause, at_ms))
+        self._steps.spawn(self._finish(leg, event.cause, at_ms))
 
     async def _finish(self, leg: Leg, cause: int, at_ms: int) -> None:
         """Settle a leg whose channel is gone, on what was seen or on the record."""
@@ -412,7 +437,7 @@ class DialIns:
             dial_out.request.key,
             Disposition.CANCELLED if leg.is_gone else Disposition.FAILED,
             UNADMITTED,
-            claimed_too=True,
+            claimed_as=dial_out.released_at,
         )
         self._forget(leg.uniqueid)
 
@@ -427,21 +452,6 @@ class DialIns:
     def _forget(self, uniqueid: str) -> None:
         self._legs.pop(uniqueid, None)
         self._slices.leave(uniqueid)
-
-    def _spawn(self, step: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(_contained(step))
-        self._steps.add(task)
-        task.add_done_callback(self._steps.discard)
-
-
-async def _contained(step: Coroutine[Any, Any, None]) -> None:
-    """Run one step of one leg; a fault in it is that leg's alone."""
-    try:
-        await step
-    except LedgerUnavailable as error:
-        log.error("ledger.unavailable", error=str(error))
-    except Exception:
-        log.exception("call.step_failed")
 
 
 def _request(event: DialInReached, bridge: BridgeName) -> DialOutRequest | None:

@@ -7,12 +7,11 @@ keeps the tasks of one call from overtaking each other.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
-from uuid import UUID, uuid4, uuid5
+from uuid import uuid4
 
 import structlog
 
@@ -40,45 +39,49 @@ from gateway.core.dial_out import (
     DialOutRequest,
     DialOutState,
 )
-from gateway.core.facts import OrganizerId
 from gateway.core.key import DialOutKey
 from gateway.core.meeting_name import spellable
 from gateway.core.progress import Stage
-from gateway.core.reasons import Reason
-from gateway.core.verdict import Verdict
-from gateway.ledger import Claim, ClaimOutcome, Ledger, LedgerUnavailable, RequestOutcome
+from gateway.core.record import FAMILY
+from gateway.gate import (
+    GATE_SECONDS_MAX,
+    TAKE_OVER_SECONDS,
+    Gate,
+    booted_at,
+    hang_up,
+    log_refusal,
+)
+from gateway.grants import Grants
+from gateway.ledger import Claim, Ledger, LedgerUnavailable, RequestOutcome
 from gateway.live_calls import LiveCall, LiveCalls
 from gateway.progress import Progress
 from gateway.settlement import EXPIRED, Settlement, from_ms, names, to_ms
 from gateway.slices import PaidCall, Slices
+from gateway.steps import Steps
+from gateway.waiting_room import PATIENCE_SECONDS
 
 log = structlog.get_logger()
 
 GATE_CONTEXT = "dialout-gate"
-RELEASE_CONTEXT = "dialout-release"
-REFUSE_CONTEXT = "dialout-refuse"
 JOIN_CONTEXT = "dialout-join"
 TRUNK_CHANNELS = "PJSIP/dialout-trunk-"
 
 CAUSE_NORMAL_CLEARING = 16
-CLAIM_SECONDS_MAX = 2.0
-"""How old a claim may be when its channel reaches the gate. Less than the time between the
-two lists of channels that prove a call absent, or another gateway might have voided it."""
-
-TAKE_OVER_SECONDS = CLAIM_SECONDS_MAX + 0.5
 LOOK_SECONDS = 0.1
-"""How long a reservation of another gateway may stay unclaimed before that gateway is taken for
-dead, and how often it is looked at meanwhile. A claim that takes longer lets nobody dial."""
+"""How often a reservation of another gateway is looked at until its call has begun."""
+
+_LEFT_BEHIND = frozenset({DialOutState.RESERVED, DialOutState.RELEASED})
+"""How a dial-out is found whose gateway has died before its call had begun."""
 
 NOT_ORIGINATED = "not_originated"
 NEVER_BEGUN = frozenset({NOT_ORIGINATED, EXPIRED})
 """Evidence of dial-outs that ended by a fault of ours, before anything was dialled."""
 
+BOOT_MS_MAX = 2500
+"""By how much two links may differ in when Asterisk began: each knows its uptime to the second."""
+
 HANGUP_RETRY_SECONDS = 5.0
 """When a hangup that Asterisk may not have heard is asked for again."""
-
-GATE_SECONDS_MAX = 4
-"""The gate's own bound and a little: how much longer than the ringing an Originate may last."""
 
 
 class BridgeUnavailable(Exception):
@@ -111,8 +114,8 @@ class Dialer:
         slices: Slices,
         progress: Progress,
         now: Callable[[], datetime],
+        grants: Grants | None = None,
     ) -> None:
-        self._bridge = bridge
         self._ami = ami
         self._ledger = ledger
         self._admission = admission
@@ -120,17 +123,32 @@ class Dialer:
         self._slices = slices
         self._progress = progress
         self._now = now
+        self._grants = grants
         # OriginateResponse goes to every session, so that it must name the one it is for.
         self._mark = f"-{uuid4().hex}"
-        self._steps: set[asyncio.Task[None]] = set()
+        self._steps = Steps(fault="call.step_failed")
+        self._hangups_noted: list[set[str]] = []
         self.calls = LiveCalls()
         """The calls in hand, for those who ask what a channel is."""
         self.in_doubt = asyncio.Event()
         """Set when a call has ended and nothing seen proves how; the reconciliation clears it."""
+        self._gate = Gate(
+            bridge=bridge,
+            ami=ami,
+            ledger=ledger,
+            admission=admission,
+            calls=self.calls,
+            forget=self._forget,
+            in_doubt=self.in_doubt,
+            now=now,
+            grants=grants,
+        )
 
     # What clients ask for.
 
-    async def place(self, request: DialOutRequest) -> tuple[RequestOutcome, DialOut | None]:
+    async def place(
+        self, request: DialOutRequest, *, patience_seconds: float = PATIENCE_SECONDS
+    ) -> tuple[RequestOutcome, DialOut | None]:
         """Decide the request and, if it may be made and paid, have Asterisk begin the call.
 
         Returns when the trunk is being dialled; whether the telephone answers shows later.
@@ -139,14 +157,18 @@ class Dialer:
         several gateways that are asked at once, whichever reserves the call begins it.
 
         Raises ``BridgeUnavailable``, or ``LedgerUnavailable`` when the ledger did not answer:
-        ask again with the same key. Raises ``CallNotPlaced``: ask again with a new one.
+        ask again with the same key. So it does ``Overloaded``, at once or when the decision has
+        not begun in ``patience_seconds``. Raises ``CallNotPlaced``: ask again with a new one.
         """
         if not self._ami.ready:
             raise BridgeUnavailable
-        outcome, dial_out = await self._admission.admit(request, at=self._now())
+        self._admission.check_room(len(self.calls))
+        outcome, dial_out = await self._admission.admit(
+            request, at=self._now(), patience_seconds=patience_seconds
+        )
         if outcome in (RequestOutcome.REFUSED, RequestOutcome.UNKNOWN_TENANT):
-            _log_refusal(request, dial_out)
-        if dial_out is None or dial_out.state is not DialOutState.RESERVED:
+            log_refusal(request, dial_out)
+        if dial_out is None or dial_out.state not in _LEFT_BEHIND:
             if dial_out is not None and dial_out.evidence in NEVER_BEGUN:
                 raise CallNotPlaced
             return outcome, dial_out
@@ -167,37 +189,100 @@ class Dialer:
         Whoever reserved it has some time to begin it. If nobody has by then, a gateway has died
         in between, and the call is begun here.
 
-        Raises ``CallNotPlaced``, and ``LedgerUnavailable`` as ``place`` does.
+        Raises ``CallNotPlaced``, and ``BridgeUnavailable`` and ``LedgerUnavailable`` as
+        ``place`` does.
         """
         dial_out = await self._moved_on(dial_out)
+        live = self.calls.at_gate(dial_out.channel_uniqueid)
+        if live is None and dial_out.state in _LEFT_BEHIND:
+            if await self._has_begun(dial_out, self._is_there):
+                dial_out = await self._claimed(dial_out)
+            else:
+                log.warning("dial_out.taken_over", **dial_out.summary())
+                live = await self._originate(dial_out, takes_over=True)
+        if live is not None:
+            dial_out = await self._dialled(live, dial_out)
         if dial_out.evidence in NEVER_BEGUN:
             raise CallNotPlaced
-        if dial_out.state is not DialOutState.RESERVED:
-            return dial_out
-        live = self.calls.originated(dial_out.request.key.gate_uniqueid)
-        if live is None:
-            log.warning("dial_out.taken_over", **dial_out.summary())
-            live = await self._originate(dial_out, takes_over=True)
-        return await self._dialled(live, dial_out)
+        return dial_out
 
     async def _moved_on(self, dial_out: DialOut) -> DialOut:
-        """Return a reserved dial-out once it is so no more, or was originated here, or never is."""
+        """Return a dial-out once its call has begun, here or elsewhere, or could have by now."""
         key = dial_out.request.key
         time = asyncio.get_running_loop().time
         deadline = time() + TAKE_OVER_SECONDS
-        while self.calls.originated(key.gate_uniqueid) is None and time() < deadline:
+        while dial_out.state in _LEFT_BEHIND and time() < deadline:
+            if self.calls.at_gate(dial_out.channel_uniqueid) is not None:
+                break
+            if dial_out.state is DialOutState.RELEASED and await self._has_begun(
+                dial_out, self._is_named
+            ):
+                break
             await asyncio.sleep(LOOK_SECONDS)
-            known = await self._ledger.dial_out(key)
-            if known is not None and known.state is not DialOutState.RESERVED:
-                return known
+            dial_out = await self._ledger.dial_out(key) or dial_out
         return dial_out
+
+    async def _claimed(self, dial_out: DialOut) -> DialOut:
+        """Return a dial-out that another gateway has begun once it was claimed, or never will be.
+
+        The claim may follow the channel, which waits for it no longer than the gate does.
+        """
+        time = asyncio.get_running_loop().time
+        deadline = time() + GATE_SECONDS_MAX
+        dial_out = await self._known_now(dial_out)
+        while dial_out.state is DialOutState.RESERVED and time() < deadline:
+            await asyncio.sleep(LOOK_SECONDS)
+            dial_out = await self._known_now(dial_out)
+        return dial_out
+
+    async def _has_begun(
+        self, dial_out: DialOut, is_there: Callable[[DialOutKey, str], Awaitable[bool]]
+    ) -> bool:
+        """Return whether Asterisk has a channel of the call, or a record, or may have had one.
+
+        One that was killed after the call was let dial has neither, which proves nothing.
+        """
+        if dial_out.state is DialOutState.RELEASED and not self._is_same_asterisk(dial_out):
+            return True
+        try:
+            return await is_there(dial_out.request.key, dial_out.channel_uniqueid)
+        except AmiError as error:
+            raise BridgeUnavailable from error
+
+    def _is_same_asterisk(self, dial_out: DialOut) -> bool:
+        """Return whether Asterisk surely runs since the call was let dial."""
+        booted_at_ms, then = self._ami.booted_at_ms, dial_out.asterisk_booted_at
+        if booted_at_ms is None or then is None:
+            return False
+        return abs(booted_at_ms - to_ms(then)) < BOOT_MS_MAX
+
+    async def _is_named(self, key: DialOutKey, gate_uniqueid: str) -> bool:
+        """Return whether Asterisk tells of a channel by its name, or has a record of the call.
+
+        For those who look again and again, and may be many: a gateway that died leaves all its
+        callers behind. That there is none only ``_is_there`` proves. Raises ``AmiError``.
+        """
+        with contextlib.suppress(AmiRefused):
+            await self._ami.visit(gate_uniqueid)
+            return True
+        return await self._ami.record(FAMILY, key.hex) is not None
+
+    async def _is_there(self, key: DialOutKey, gate_uniqueid: str) -> bool:
+        """Return whether Asterisk has a channel or a record of a call. Raises ``AmiError``."""
+        if any(each.uniqueid == gate_uniqueid for each in await self._ami.channels()):
+            return True
+        return await self._ami.record(FAMILY, key.hex) is not None
 
     async def _dialled(self, live: LiveCall, dial_out: DialOut) -> DialOut:
         """Return what is known of a call once its trunk is being dialled, or will not be."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(live.dialled.wait(), GATE_SECONDS_MAX)
+        return await self._known_now(dial_out)
+
+    async def _known_now(self, dial_out: DialOut) -> DialOut:
+        """Return what has become of a dial-out; what was known of it if nobody can say."""
         with contextlib.suppress(LedgerUnavailable):
-            return await self._ledger.dial_out(live.call.key) or dial_out
+            return await self._ledger.dial_out(dial_out.request.key) or dial_out
         return dial_out
 
     async def cancel(self, key: DialOutKey) -> DialOut | None:
@@ -249,7 +334,7 @@ class Dialer:
         """Hang a call up; raise ``BridgeUnavailable`` if nobody would try again."""
         gate_uniqueid = dial_out.channel_uniqueid
         is_followed = gate_uniqueid in self.calls
-        hung_up = await self._hang_up(gate_uniqueid, CAUSE_NORMAL_CLEARING)
+        hung_up = await hang_up(self._ami, gate_uniqueid, CAUSE_NORMAL_CLEARING)
         if hung_up is None and not is_followed:
             raise BridgeUnavailable
 
@@ -261,7 +346,7 @@ class Dialer:
         if live is None:
             return False
         live.cancel()
-        return await self._hang_up(gate_uniqueid, CAUSE_NORMAL_CLEARING) is not False
+        return await hang_up(self._ami, gate_uniqueid, CAUSE_NORMAL_CLEARING) is not False
 
     # What the abandonment and the keypad ask for.
 
@@ -276,7 +361,7 @@ class Dialer:
         if live is None or not live.is_unanswered:
             return False
         live.cancel(HANGUP_RETRY_SECONDS)
-        self._spawn(self._abandon(live))
+        self._steps.spawn(self._abandon(live))
         return True
 
     # What Asterisk reports.
@@ -284,10 +369,8 @@ class Dialer:
     def handle(self, event: Event) -> None:
         """Apply one event. Events must come in the order of the wire; never waits."""
         match event:
-            case GateReached():
-                self._spawn(self._open_gate(event))
-            case InterceptReached():
-                self._spawn(self._intercept(event))
+            case GateReached() | InterceptReached():
+                self._gate.handle(event)
             case DialBegin():
                 self._dial_begun(event)
             case DialState(dial_status="RINGING"):
@@ -342,9 +425,22 @@ class Dialer:
         live.granted = Claim.of(dial_out)
         live.answered = True
         paid = self._paid(live, trunk_leg, to_ms(answered_at))
-        self._slices.follow(replace(paid, slices=dial_out.slices, kept_seconds=None, warns=warns))
+        self._slices.follow(replace(paid, slices=dial_out.slices, is_stale=True, warns=warns))
 
     # What the reaper and the reconciliation have done.
+
+    @contextlib.contextmanager
+    def noting_hangups(self) -> Iterator[set[str]]:
+        """Lend a set to which each channel is added that hangs up in the meantime.
+
+        What has hung up since a list of channels was asked for may be in it all the same.
+        """
+        gone: set[str] = set()
+        self._hangups_noted.append(gone)
+        try:
+            yield gone
+        finally:
+            self._hangups_noted = [each for each in self._hangups_noted if each is not gone]
 
     async def hang_up_overdue(self) -> None:
         """Hang up what was cancelled, or has outlived both limits that Asterisk was given."""
@@ -355,14 +451,16 @@ class Dialer:
             if not live.cancelled:
                 log.error("call.overdue", **names(live.call.key))
             live.cap_at = time + HANGUP_RETRY_SECONDS
-            hung_up = await self._hang_up(live.call.gate_uniqueid, CAUSE_NORMAL_CLEARING)
+            hung_up = await hang_up(self._ami, live.call.gate_uniqueid, CAUSE_NORMAL_CLEARING)
             if hung_up is False and time > live.born_at + GATE_SECONDS_MAX:
                 self._doubt(live)
 
     async def end(self, key: DialOutKey, gate_uniqueid: str, ending: Ending) -> None:
         """Settle a call that is proved to be over, and follow it no longer."""
         await self._settlement.end(key, ending)
-        self._forget(gate_uniqueid)
+        live = self.calls.at_gate(gate_uniqueid)
+        if live is not None:
+            self._forget(live)
 
     async def drain(self, seconds: float) -> None:
         """Let the steps in hand finish; after ``seconds`` they are given up.
@@ -371,18 +469,15 @@ class Dialer:
         Asterisk host is still there, for the next start.
         """
         await self._slices.close()
-        if self._steps:
-            await asyncio.wait(self._steps, timeout=seconds)
-        for step in list(self._steps):
-            step.cancel()
-        await asyncio.gather(*self._steps, return_exceptions=True)
+        await self._gate.drain(seconds)
+        await self._steps.drain(seconds)
 
     # The steps of a call.
 
     async def _abandon(self, live: LiveCall) -> None:
         """Hang the gate's channel up first: somebody's telephone rings."""
         gate_uniqueid = live.call.gate_uniqueid
-        if not await self._hang_up(gate_uniqueid, CAUSE_NORMAL_CLEARING):
+        if not await hang_up(self._ami, gate_uniqueid, CAUSE_NORMAL_CLEARING):
             live.cap_at = asyncio.get_running_loop().time()
         if live.call.follows(CallEvent.RELEASE):
             await self._settlement.give_back(live.call.key, Disposition.CANCELLED, "cancelled")
@@ -390,20 +485,26 @@ class Dialer:
     async def _originate(self, dial_out: DialOut, *, takes_over: bool = False) -> LiveCall:
         """Have Asterisk begin a call; return it, which is followed then if it is ours.
 
-        What is taken over may be begun by two gateways at once, and only the claim says which
-        of them is to: it goes first.
+        What is taken over may be begun by several gateways at once, and only the claim says
+        which of them is to: it goes first. Raises ``LedgerUnavailable`` if it does not say.
         """
         key = dial_out.request.key
         assert dial_out.ring_seconds is not None, "a reservation has its terms"
         bound = dial_out.ring_seconds + GATE_SECONDS_MAX
+        begun = self.calls.at_gate(key.gate_uniqueid)
+        if begun is not None:
+            return begun  # by another request for the same call, while this one was looking
         call = Call(key=key, gate_uniqueid=key.gate_uniqueid)
         live = self.calls.track(call, dial_out.request, bound)
         # Asterisk takes longer to reach the gate than the ledger to answer; so the claim,
         # which may follow the Originate but not its channel, costs the caller nothing.
         live.claimed_at = asyncio.get_running_loop().time()
-        live.claiming = asyncio.create_task(self._ledger.claim(key, key.gate_uniqueid, self._now()))
-        if takes_over and await _is_ours(live) is not True:
-            self._forget(key.gate_uniqueid)
+        claim = self._ledger.take_over if takes_over else self._ledger.claim
+        live.released_at = self._now()
+        live.claiming = asyncio.create_task(
+            claim(key, key.gate_uniqueid, live.released_at, booted_at(self._ami))
+        )
+        if takes_over and not await self._may_begin(live):
             return live
         try:
             await self._ami.originate(
@@ -417,119 +518,62 @@ class Dialer:
                 other_channel_id=key.gate_uniqueid,
             )
         except AmiError as error:
-            # Refused or unknown. A gate that is reached all the same finds nobody who
-            # knows the call, so nothing will be dialled, whatever Asterisk did.
-            log.warning("dial_out.originate_failed", error=str(error), **names(key))
-            self._forget(key.gate_uniqueid)
-            await self._settlement.give_back(
-                key, Disposition.FAILED, NOT_ORIGINATED, claimed_too=await _is_ours(live) is True
-            )
-            raise CallNotPlaced from error
+            if not await self._was_granted(live) and await self._came_to_nothing(live, error):
+                raise CallNotPlaced from error
         return live
 
-    async def _open_gate(self, event: GateReached) -> None:
-        """Let a call dial that we originated, claimed, and have not let dial before.
+    async def _may_begin(self, live: LiveCall) -> bool:
+        """Return whether a call is ours to take over; one that is not is followed no longer."""
+        is_ours = await live.is_ours()
+        if is_ours is not True:
+            self._forget(live)
+        if is_ours is None:
+            raise LedgerUnavailable
+        return is_ours
 
-        Whoever else comes with a key gets no answer, and the gate hangs up by itself: it is
-        another gateway's call, a replay, or a forgery. Nor does a call of ours that
-        another gateway has claimed: that one answers.
+    async def _came_to_nothing(self, live: LiveCall, error: AmiError) -> bool:
+        """Give a call back that Asterisk has refused or may not have heard of; return if it was.
+
+        Once it is given back nobody lets it dial, whatever Asterisk did. It is not if another
+        gateway has taken it over by then: that one has begun it, or will.
         """
-        key = DialOutKey.parse(event.key_hex)
-        live = self.calls.at_gate(event.uniqueid)
-        if live is None or live.claiming is None or live.call.key != key:
-            log.warning("gate.ignored", uniqueid=event.uniqueid)
-            return
-        async with live.lock:
-            claim = await live.claiming
-            waited = asyncio.get_running_loop().time() - live.claimed_at
-            if claim is ClaimOutcome.RELEASED:
-                log.info("gate.left", uniqueid=event.uniqueid, **names(live.call.key))
-                self._forget(event.uniqueid)
-            elif isinstance(claim, Claim) and waited < CLAIM_SECONDS_MAX and not live.cancelled:
-                await self._release(live, claim, event)
-            else:
-                log.info(
-                    "gate.refused", claim=claim, cancelled=live.cancelled, **names(live.call.key)
-                )
-                await self._hang_up(event.uniqueid, CAUSE_REFUSED)
-
-    async def _intercept(self, event: InterceptReached) -> None:
-        request = _intercepted(event, self._bridge)
-        if request is None:
-            await self._refuse(event, Reason.TENANT_UNKNOWN)
-            return
-        if event.uniqueid in self.calls:
-            log.error("gate.forged", uniqueid=event.uniqueid, channel=event.channel)
-            return
-        call = Call(key=request.key, gate_uniqueid=event.uniqueid)
-        live = self.calls.track(call, request, GATE_SECONDS_MAX)
-        async with live.lock:
-            outcome, dial_out = await self._admission.admit(
-                request, at=self._now(), gate_uniqueid=event.uniqueid
-            )
-            if outcome is RequestOutcome.RESERVED:
-                assert dial_out is not None, "what was reserved has a row"
-                log.info("dial_out.reserved", **dial_out.summary())
-                await self._release(live, Claim.of(dial_out), event)
-                return
-            self._forget(live.call.gate_uniqueid)
-        if (
-            dial_out is not None
-            and dial_out.gate_uniqueid == event.uniqueid
-            and dial_out.state is not DialOutState.ENDED
-        ):
-            return  # another gateway has let this very channel go on
-        _log_refusal(request, dial_out)
-        await self._refuse(event, _refusal(outcome, dial_out))
-
-    async def _release(
-        self, live: LiveCall, claim: Claim, event: GateReached | InterceptReached
-    ) -> None:
-        """Let the channel dial, unless it hung up while the ledger was asked."""
-        if not live.call.follows(CallEvent.RELEASE):
-            return
         key = live.call.key
-        verdict = Verdict(
-            key=key,
-            visit=event.visit,
-            uniqueid=event.uniqueid,
-            destination=claim.destination,
-            limit_seconds=claim.limit_seconds,
-            longest_seconds=claim.talk_seconds_max,
-            ring_seconds=claim.ring_seconds,
-            caller_id=claim.caller_id,
+        log.warning("dial_out.originate_failed", error=str(error), **names(key))
+        self._forget(live)
+        return await self._settlement.give_back(
+            key,
+            Disposition.FAILED,
+            NOT_ORIGINATED,
+            claimed_as=live.released_at if await live.is_ours() is True else None,
         )
-        live.call = live.call.released()
-        live.granted = claim
-        live.may_last(verdict.cap_seconds)
-        try:
-            await self._ami.set_and_redirect(
-                channel=event.uniqueid,
-                variable="DIALOUT_VERDICT",
-                value=verdict.text,
-                context=RELEASE_CONTEXT,
-                extension=key.extension,
-                action_id=f"{key.hex}-release",
-            )
-        except AmiError as error:
-            # The channel's hangup, which is still to come or to be found, voids the claim.
-            log.warning("dial_out.release_failed", error=str(error), **names(key))
 
-    async def _refuse(self, event: InterceptReached, reason: Reason) -> None:
+    async def _was_granted(self, live: LiveCall) -> bool:
+        """Return whether a call was not taken because another gateway has granted it before.
+
+        Its channels have the names that ours would have, and its record is not ours to delete.
+        A claim of the ledger's stays: whatever proves the end of that call settles it by it.
+        """
+        key, gate_uniqueid = live.call.key, live.call.gate_uniqueid
+        if self._grants is None:
+            return False
         try:
-            await self._ami.set_and_redirect(
-                channel=event.uniqueid,
-                variable="DIALOUT_REASON",
-                value=reason.value,
-                context=REFUSE_CONTEXT,
-                extension="s",
-                action_id=f"refuse-{uuid4().hex}",
-            )
-        except AmiError as error:
-            log.warning("dial_out.refusal_unsaid", error=str(error), channel=event.channel)
+            if not await self._is_there(key, gate_uniqueid):
+                return False
+        except AmiError:
+            return False
+        log.warning("dial_out.granted_before", **names(key))
+        self._forget(live)
+        await self._grants.drop(key)
+        self.in_doubt.set()
+        return True
 
     def _dial_begun(self, event: DialBegin) -> None:
+        self._gate.moved_on(event.uniqueid)
         live = self.calls.at_gate(event.uniqueid)
+        if live is not None and not live.call.may_dial:
+            # Another gateway has let it dial, and what was seen of it here proves nothing.
+            self._forget(live)
+            return
         if live is None or not live.call.follows(CallEvent.DIAL_BEGIN):
             return
         self.calls.begin(live, event.dest_uniqueid)
@@ -552,7 +596,7 @@ class Dialer:
         if answered:
             self._tell(live, Stage.ANSWERED, event.at)
             log.info("call.answered", **names(live.call.key))
-            self._spawn(self._settlement.note_answer(live.call.key, at_ms))
+            self._steps.spawn(self._settlement.note_answer(live.call.key, at_ms))
             paid = self._paid(live, event.dest_uniqueid, at_ms)
             live.may_last(paid.limit_seconds)
             self._slices.follow(paid)
@@ -574,6 +618,9 @@ class Dialer:
         )
 
     def _hung_up(self, event: Hangup) -> None:
+        for gone in self._hangups_noted:
+            gone.add(event.uniqueid)
+        self._gate.moved_on(event.uniqueid)
         at_ms = self._at_ms(event.at)
         live = self.calls.of_leg(event.uniqueid)
         if live is not None and live.call.follows(CallEvent.TRUNK_HANGUP):
@@ -583,7 +630,7 @@ class Dialer:
         live = self.calls.at_gate(event.uniqueid)
         if live is not None and live.call.follows(CallEvent.GATE_HANGUP):
             live.call = live.call.gate_hung_up()
-            self._spawn(self._finish(live, event.cause, at_ms))
+            self._steps.spawn(self._finish(live, event.cause, at_ms))
 
     def _joined(self, event: ConferenceChanged) -> None:
         """Note that a callee came into the conference: somebody is there, and meant to come."""
@@ -591,7 +638,7 @@ class Dialer:
         live = None if key is None else self.calls.at_gate(key.gate_uniqueid)
         if live is not None:
             self._tell(live, Stage.JOINED, event.at)
-            self._spawn(self._settlement.note_joined(live.call.key, self._at_ms(event.at)))
+            self._steps.spawn(self._settlement.note_joined(live.call.key, self._at_ms(event.at)))
 
     def _originated(self, event: OriginateResponse) -> None:
         """An Originate that failed before any channel reached the gate leaves no other trace."""
@@ -601,7 +648,12 @@ class Dialer:
         live = self.calls.at_gate(key.gate_uniqueid)
         if live is not None and live.call.state is CallState.RESERVED:
             live.call = live.call.gate_hung_up()
-            self._spawn(self._finish(live, CAUSE_REFUSED, self._at_ms(None)))
+            self._steps.spawn(self._unbegun(live, self._at_ms(None)))
+
+    async def _unbegun(self, live: LiveCall, at_ms: int) -> None:
+        """End a call that never began, unless it is another gateway's that did."""
+        if not await self._was_granted(live):
+            await self._finish(live, CAUSE_REFUSED, at_ms)
 
     async def _finish(self, live: LiveCall, gate_cause: int, gate_at_ms: int) -> None:
         """Settle a call whose gate channel is gone, on what was seen or on the record."""
@@ -611,40 +663,36 @@ class Dialer:
                 return
             ending = call.ending(gate_cause=gate_cause, gate_at_ms=gate_at_ms)
             if ending is None:
-                ending = await self._settlement.recorded_ending(call.key, call.gate_uniqueid)
-            ours = await _is_ours(live)
+                ending = await self._settlement.recorded_ending(
+                    call.key,
+                    call.gate_uniqueid,
+                    call.answered_at_ms,
+                    call.undialled(gate_cause=gate_cause, gate_at_ms=gate_at_ms),
+                )
+            ours = await live.is_ours()
             if ours is False:
-                self._forget(call.gate_uniqueid)
+                self._forget(live)
                 return
             if ending is None or ours is None:
                 self._doubt(live)
                 return
             if live.cancelled and ending.answered_at_ms is None:
                 ending = replace(ending, disposition=Disposition.CANCELLED)
+            if not call.may_dial:
+                # Another gateway may have taken it over and let it dial, unseen here.
+                ending = replace(ending, released_at=live.released_at)
             await self.end(call.key, call.gate_uniqueid, ending)
-
-    async def _hang_up(self, channel: str, cause: int) -> bool | None:
-        """Hang a channel up; return False if there is none, None if Asterisk did not say."""
-        try:
-            await self._ami.hangup(channel, cause=cause)
-        except AmiRefused:
-            return False
-        except AmiError as error:
-            log.warning("call.hangup_failed", error=str(error), channel=channel)
-            return None
-        return True
 
     def _doubt(self, live: LiveCall) -> None:
         """Leave a call to the reconciliation: what was seen does not prove how it ended."""
         log.warning("call.end_unproved", **names(live.call.key))
-        self._forget(live.call.gate_uniqueid)
+        self._forget(live)
         self.in_doubt.set()
 
     # Bookkeeping.
 
-    def _forget(self, gate_uniqueid: str) -> None:
-        live = self.calls.forget(gate_uniqueid)
-        if live is None:
+    def _forget(self, live: LiveCall) -> None:
+        if not self.calls.forget(live):
             return
         self._progress.forget(live.call.key)
         if live.call.trunk_uniqueid is not None:
@@ -653,27 +701,9 @@ class Dialer:
     def _tell(self, live: LiveCall, stage: Stage, at_ms: int | None) -> None:
         self._progress.tell(live.call.key, stage, from_ms(self._at_ms(at_ms)))
 
-    def _spawn(self, step: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(_contained(step))
-        self._steps.add(task)
-        task.add_done_callback(self._steps.discard)
-
     def _at_ms(self, at_ms: int | None) -> int:
         """Return Asterisk's own instant of an event; our clock only where it gave none."""
         return to_ms(self._now()) if at_ms is None else at_ms
-
-
-async def _contained(step: Coroutine[Any, Any, None]) -> None:
-    """Run one step of one call; a fault in it is that call's alone.
-
-    What the step left undone is found by the reconciliation, from the ledger's open rows.
-    """
-    try:
-        await step
-    except LedgerUnavailable as error:
-        log.error("ledger.unavailable", error=str(error))
-    except Exception:
-        log.exception("call.step_failed")
 
 
 def _join_variables(dial_out: DialOut) -> dict[str, str]:
@@ -694,54 +724,3 @@ def _join_variables(dial_out: DialOut) -> dict[str, str]:
         ),
     }
     return {name: value for name, value in variables.items() if value}
-
-
-async def _is_ours(live: LiveCall) -> bool | None:
-    """Return whether we may end the call: we claimed it, or no claim of ours was needed.
-
-    None if the ledger did not say whether it took the claim.
-    """
-    if live.claiming is None:
-        return True
-    try:
-        return isinstance(await live.claiming, Claim)
-    except LedgerUnavailable:
-        return None
-
-
-def _intercepted(event: InterceptReached, bridge: BridgeName) -> DialOutRequest | None:
-    """Return what an intercepted channel asks for; None if it names no possible tenant or id.
-
-    Without an id of its own the visit of the gate gives it one, so that two gateways that
-    see the same visit make one dial-out of it.
-    """
-    try:
-        tenant_id = UUID(event.tenant)
-        visit = uuid5(tenant_id, f"{event.uniqueid}/{event.visit}")
-        dial_out_id = UUID(event.dial_out_id) if event.dial_out_id else visit
-    except ValueError:
-        return None
-    return DialOutRequest(
-        key=DialOutKey(tenant_id=tenant_id, dial_out_id=dial_out_id),
-        kind=DialOutKind.INTERCEPT,
-        organizer_id=OrganizerId(event.organizer),
-        initiator_id=event.initiator or None,
-        conference_id=event.conference,
-        number_typed=event.number,
-        bridge=bridge,
-    )
-
-
-def _refusal(outcome: RequestOutcome, dial_out: DialOut | None) -> Reason:
-    if outcome is RequestOutcome.UNKNOWN_TENANT:
-        return Reason.TENANT_UNKNOWN
-    if outcome is RequestOutcome.REFUSED and dial_out is not None and dial_out.reason is not None:
-        return dial_out.reason
-    return Reason.DUPLICATE
-
-
-def _log_refusal(request: DialOutRequest, dial_out: DialOut | None) -> None:
-    if dial_out is None:
-        log.info("dial_out.refused", reason=Reason.TENANT_UNKNOWN.value, **names(request.key))
-    else:
-        log.info("dial_out.refused", **dial_out.summary())

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 from uuid import UUID, uuid4
 
+from gateway.core.call import Unproved
 from gateway.core.dial_in import DialInExplanation
 from gateway.core.dial_out import (
     BridgeName,
@@ -19,6 +20,7 @@ from gateway.core.e164 import METADATA_VERSION
 from gateway.core.explanation import Explanation, explain
 from gateway.core.facts import OrganizerId, known
 from gateway.core.key import DialOutKey
+from gateway.core.outage import Outage
 from gateway.core.policy import Allow
 from gateway.core.quote import Quote, quote
 from gateway.core.rating import Seconds
@@ -28,13 +30,53 @@ from gateway.ledger import Ledger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """How the end of a call is known, and the outages that it spans.
+
+    It lasted between ``least_seconds`` and ``most_seconds``. ``unproved`` says by which of them
+    it was billed where nothing proves its end. All of it is None while the call goes on.
+    """
+
+    evidence: str | None
+    least_seconds: Seconds | None
+    most_seconds: Seconds | None
+    unproved: Unproved | None
+    billed_seconds: Seconds | None
+    outages: tuple[Outage, ...]
+
+    @classmethod
+    def of(cls, dial_out: DialOut, outages: tuple[Outage, ...]) -> Self:
+        """Return that of a dial-out on record."""
+        return cls(
+            evidence=dial_out.evidence,
+            least_seconds=dial_out.least_seconds,
+            most_seconds=dial_out.most_seconds,
+            unproved=dial_out.unproved,
+            billed_seconds=dial_out.billable_seconds,
+            outages=outages,
+        )
+
+    def summary(self) -> dict[str, Any]:
+        """Return it as plain JSON values."""
+        return {
+            "evidence": self.evidence,
+            "least_seconds": self.least_seconds,
+            "most_seconds": self.most_seconds,
+            "unproved": self.unproved,
+            "billed_seconds": self.billed_seconds,
+            "outages": [each.summary() for each in self.outages],
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """What became of a request, or would become of it, and why.
 
     ``reason`` is None if the call is allowed. ``sources`` are those that were asked to pay,
     as they stood. ``explanation`` is None for a dial-out of a version that stored another
     format. ``is_reproduced`` says that the rules of this version, asked again, give the
-    stored bytes; None for what has just been decided.
+    stored bytes; None for what has just been decided. ``evidence`` is None for what was refused,
+    or has just been decided.
     """
 
     request: DialOutRequest
@@ -44,6 +86,7 @@ class Answer:
     sources: tuple[SourceStanding, ...]
     explanation: Explanation | DialInExplanation | None
     is_reproduced: bool | None
+    evidence: Evidence | None = None
 
     @property
     def to_pass(self) -> tuple[str, ...]:
@@ -77,6 +120,7 @@ class Answer:
             "sources": [asdict(source) for source in self.sources],
             "is_reproduced": self.is_reproduced,
             "explanation": self.explanation and self.explanation.plain(),
+            "evidence": self.evidence and self.evidence.summary(),
         }
 
 
@@ -96,7 +140,9 @@ class Explainer:
     async def recorded(self, key: DialOutKey) -> Answer | None:
         """Return why a dial-out on record was allowed or refused; None if there is none."""
         dial_out = await self._ledger.dial_out(key)
-        return None if dial_out is None else recorded(dial_out)
+        if dial_out is None:
+            return None
+        return recorded(dial_out, await self._ledger.outages_of(dial_out))
 
     async def rehearsed(self, request: DialOutRequest, at: datetime) -> Answer:
         """Return what ``request`` would be answered at ``at``. Nothing is reserved or recorded.
@@ -164,8 +210,8 @@ def question(
     )
 
 
-def recorded(dial_out: DialOut) -> Answer:
-    """Return why a dial-out on record was allowed or refused."""
+def recorded(dial_out: DialOut, outages: tuple[Outage, ...]) -> Answer:
+    """Return why a dial-out on record was allowed or refused, and the outages that it spans."""
     calls_in = dial_out.request.kind is DialOutKind.DIAL_IN
     explanation = (DialInExplanation if calls_in else Explanation).parse(dial_out.explanation)
     return Answer(
@@ -178,6 +224,7 @@ def recorded(dial_out: DialOut) -> Answer:
         is_reproduced=(
             None if explanation is None else explanation.again().text == dial_out.explanation
         ),
+        evidence=None if dial_out.reason is not None else Evidence.of(dial_out, outages),
     )
 
 

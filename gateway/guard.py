@@ -93,6 +93,8 @@ class Guard:
 
     def handle(self, event: Event) -> None:
         """Apply one event; never waits."""
+        if self._patience.is_endless:
+            return  # nobody would ever look at what is noted, and it would only grow
         match event:
             case ConferenceChanged():
                 self._mark_changed(event.conference, joined=event.joined)

@@ -1,11 +1,11 @@
 """What is known of one request: everything that policy must know before it can decide."""
 
-import asyncio
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from functools import partial
+from typing import Protocol
 from uuid import UUID
-from weakref import WeakValueDictionary
 
 from gateway.core.dial_out import BridgeName, DialOutKind, DialOutRequest
 from gateway.core.e164 import (
@@ -25,35 +25,65 @@ from gateway.core.facts import (
     OrganizerId,
     TenantFacts,
 )
+from gateway.core.rating import Rate
 from gateway.core.trunk import Trunk
-from gateway.ledger import DestinationAnswer, Ledger, MeetingPermissions, TriedDeck
-
-TENANT_REQUESTS_MAX = 4
-"""Requests of one tenant that use a connection at once, those that only ask among them. Those
-that reserve queue for the tenant's row in any case; so all of them queue here, and leave the other
-connections to the other tenants."""
+from gateway.ledger import DestinationAnswer, MeetingPermissions, OrganizerAnswer, TriedDeck
+from gateway.waiting_room import PATIENCE_SECONDS, Overloaded, WaitingRoom
 
 _NO_TRUNK = Trunk(regions=frozenset())
 """Of a bridge that is not in the settings: it reaches nothing."""
 
 
+class Reference(Protocol):
+    """Who says what is known: the ledger, or who remembers what it said. As ``Ledger`` does."""
+
+    async def organizer_facts(self, request: DialOutRequest, at: datetime) -> OrganizerAnswer:
+        """Return what is known of those whom a request names, and of their meeting."""
+
+    async def destination_facts(
+        self,
+        tenant_id: UUID,
+        destination: Destination,
+        at: datetime,
+        *,
+        tried: TriedDeck | None = None,
+        organizer_id: OrganizerId | None = None,
+    ) -> DestinationAnswer:
+        """Return what is known of a destination."""
+
+    async def inbound_rate(self, tenant_id: UUID, number: Destination, at: datetime) -> Rate | None:
+        """Return what it costs to call a service number."""
+
+
 class Inquiry:
     """Asks the ledger, and reads the digits as the person means them who typed them.
 
-    ``trunks`` say what each bridge reaches.
+    ``trunks`` say what each bridge reaches, ``room`` how many may ask at once.
     """
 
-    def __init__(self, *, ledger: Ledger, trunks: Mapping[BridgeName, Trunk]) -> None:
+    def __init__(
+        self,
+        *,
+        ledger: Reference,
+        trunks: Mapping[BridgeName, Trunk],
+        room: WaitingRoom | None = None,
+    ) -> None:
         self._ledger = ledger
         self._trunks = trunks
-        self._places: WeakValueDictionary[UUID, asyncio.Semaphore] = WeakValueDictionary()
+        self._room = room or WaitingRoom()
 
-    def place(self, tenant_id: UUID) -> asyncio.Semaphore:
-        """Return what a tenant's requests are to hold from the first fact to the reservation."""
-        place = self._places.get(tenant_id)
-        if place is None:
-            place = self._places[tenant_id] = asyncio.Semaphore(TENANT_REQUESTS_MAX)
-        return place
+    def place(
+        self, tenant_id: UUID, *, patience_seconds: float = PATIENCE_SECONDS
+    ) -> AbstractAsyncContextManager[None]:
+        """Return what a tenant's requests are to hold from the first fact to the reservation.
+
+        Entering it raises ``Overloaded``, see ``WaitingRoom.place``.
+        """
+        return self._room.place(tenant_id, patience_seconds=patience_seconds)
+
+    def turn_away(self, *, retry_seconds: float) -> Overloaded:
+        """Return what is to be raised to somebody whom other reasons leave no room for."""
+        return self._room.turn_away(retry_seconds=retry_seconds)
 
     def knows(self, bridge: BridgeName) -> bool:
         """Return whether it is known what a bridge reaches."""

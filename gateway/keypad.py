@@ -44,6 +44,8 @@ from gateway.core.reasons import Reason
 from gateway.dialer import BridgeUnavailable, CallNotPlaced, Dialer
 from gateway.ledger import Ledger, LedgerUnavailable
 from gateway.settlement import names
+from gateway.steps import Steps
+from gateway.waiting_room import OTHERS_SECONDS, Overloaded
 
 log = structlog.get_logger()
 
@@ -112,8 +114,8 @@ class Keypad:
         self._ledger = ledger
         self._dialer = dialer
         self._cancel_for = cancel
-        self._steps: set[asyncio.Task[None]] = set()
-        self._whispers: set[asyncio.Task[None]] = set()
+        self._steps = Steps(fault="keypad.failed")
+        self._whispers = Steps(fault="keypad.failed")
         self._deciding: set[tuple[str, str]] = set()
         self._asked: dict[str, Asked] = {}
         self._is_closed = False
@@ -142,12 +144,8 @@ class Keypad:
         What is still to be whispered is left unsaid.
         """
         self._is_closed = True
-        if self._steps:
-            await asyncio.wait(self._steps, timeout=seconds)
-        unfinished = self._steps | self._whispers
-        for step in unfinished:
-            step.cancel()
-        await asyncio.gather(*unfinished, return_exceptions=True)
+        await self._steps.drain(seconds)
+        await self._whispers.give_up()
 
     # An entry.
 
@@ -157,10 +155,10 @@ class Keypad:
             log.error("keypad.ignored", channel=event.channel)
         elif self._is_closed or len(self._deciding) >= ENTRIES_MAX:
             log.warning("keypad.overloaded", channel=event.channel)
-            self._spawn(self._turn_away(event), self._steps)
+            self._steps.spawn(self._turn_away(event))
         else:
             self._deciding.add(visit)
-            self._spawn(self._answer(event), self._steps)
+            self._steps.spawn(self._answer(event))
 
     async def _turn_away(self, event: KeypadReached) -> None:
         await self._tell(event, OVERLOADED)
@@ -189,6 +187,9 @@ class Keypad:
                 if request is None:
                     return Reason.TENANT_UNKNOWN, None
                 return await self._place(request), request
+        except Overloaded as error:
+            log.warning("keypad.overloaded", error=str(error), channel=event.channel)
+            return await self._overloaded(event), request
         except (
             TimeoutError,
             AmiError,
@@ -204,6 +205,15 @@ class Keypad:
         if event.at is None:
             return False
         return await self._ami.ping() - event.at > LATE_SECONDS_MAX * 1000
+
+    async def _overloaded(self, event: KeypadReached) -> str | None:
+        """Return what is to be told where there is no room; None if another gateway had some."""
+        await asyncio.sleep(OTHERS_SECONDS)
+        try:
+            told = await self._ami.variable(OUTCOME, channel=event.uniqueid)
+        except AmiError:
+            return None  # it could not be told either
+        return None if told.startswith(f"{event.visit}:") else OVERLOADED
 
     async def _place(self, request: DialOutRequest) -> str:
         """Place the call, and return what is to be told; but for ``CALLING`` nothing rings."""
@@ -264,7 +274,7 @@ class Keypad:
         if self._is_closed or len(self._steps) >= STEPS_MAX:
             log.error("keypad.ignored", channel=event.channel)
         else:
-            self._spawn(self._cancel(event), self._steps)
+            self._steps.spawn(self._cancel(event))
 
     async def _cancel(self, event: KeypadCancelReached) -> None:
         """Cancel for one participant. Silence tells him that it may ring on.
@@ -363,7 +373,7 @@ class Keypad:
 
     def _over(self, gate_uniqueid: str, disposition: Disposition) -> None:
         asked = self._asked.pop(gate_uniqueid)
-        self._spawn(self._whisper(gate_uniqueid, asked, disposition), self._whispers)
+        self._whispers.spawn(self._whisper(gate_uniqueid, asked, disposition))
 
     async def _whisper(self, gate_uniqueid: str, asked: Asked, disposition: Disposition) -> None:
         """Tell the asker alone what became of the call, once that is back in the room."""
@@ -381,20 +391,6 @@ class Keypad:
             )
         except AmiError as error:
             log.warning("keypad.end_untold", error=str(error), disposition=disposition)
-
-    @staticmethod
-    def _spawn(step: Coroutine[Any, Any, None], among: set[asyncio.Task[None]]) -> None:
-        task = asyncio.create_task(_contained(step))
-        among.add(task)
-        task.add_done_callback(among.discard)
-
-
-async def _contained(step: Coroutine[Any, Any, None]) -> None:
-    """Take one step for one participant; a fault in it is that participant's alone."""
-    try:
-        await step
-    except Exception:
-        log.exception("keypad.failed")
 
 
 def _kept(event: KeypadReached) -> str:

@@ -6,12 +6,13 @@ Kept by the dialer; whoever watches a bridge looks here for what a channel is.
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from gateway.core.call import Call, CallEvent, CallState
 from gateway.core.dial_out import DialOutRequest
 from gateway.core.key import DialOutKey
 from gateway.core.verdict import CAP_GRACE_SECONDS
-from gateway.ledger import Claim, ClaimOutcome
+from gateway.ledger import Claim, ClaimOutcome, LedgerUnavailable
 
 _MAY_RING = frozenset({CallState.RESERVED, CallState.RELEASED, CallState.DIALING})
 
@@ -21,7 +22,8 @@ class LiveCall:
     """A call that this gateway follows.
 
     Instants are on the event loop's clock; from ``cap_at`` on it is hung up. ``claiming`` is
-    the claim of a call that we originated, ``claimed_at`` when it was asked for.
+    the claim of a call that we originated, ``claimed_at`` when it was asked for, and
+    ``released_at`` the same by the clock that dates it in the ledger.
     ``cancelled`` keeps a gate shut that has not been reached yet. ``dialled`` is set once
     the trunk is being dialled, or never will be. ``granted`` is what was released.
     ``answered`` is set once the telephone was, also where nobody saw it happen.
@@ -33,6 +35,7 @@ class LiveCall:
     cap_at: float
     claiming: asyncio.Task[Claim | ClaimOutcome] | None = None
     claimed_at: float = 0.0
+    released_at: datetime | None = None
     granted: Claim | None = None
     answered: bool = False
     cancelled: bool = False
@@ -48,6 +51,18 @@ class LiveCall:
     def is_unanswered(self) -> bool:
         """Whether the telephone may still be rung, or be ringing, and is meant to."""
         return not (self.answered or self.cancelled) and self.call.state in _MAY_RING
+
+    async def is_ours(self) -> bool | None:
+        """Return whether we may end the call: we claimed it, or no claim of ours was needed.
+
+        None if the ledger did not say whether it took the claim.
+        """
+        if self.claiming is None:
+            return True
+        try:
+            return isinstance(await self.claiming, Claim)
+        except LedgerUnavailable:
+            return None
 
     def cancel(self, retry_seconds: float = 0.0) -> None:
         """Keep the call from its gate, and have it hung up in so long if it still is there."""
@@ -69,6 +84,9 @@ class LiveCalls:
 
     def __iter__(self) -> Iterator[LiveCall]:
         return iter(tuple(self._by_gate.values()))
+
+    def __len__(self) -> int:
+        return len(self._by_gate)
 
     def __contains__(self, gate: str) -> bool:
         return gate in self._by_gate
@@ -98,15 +116,16 @@ class LiveCalls:
         self._by_leg[leg] = live
         live.dialled.set()
 
-    def forget(self, gate: str) -> LiveCall | None:
-        """Follow a call no longer; return it if it was followed."""
-        live = self._by_gate.pop(gate, None)
-        if live is None:
-            return None
+    def forget(self, live: LiveCall) -> bool:
+        """Follow a call no longer; return whether it was followed, and not another in its place."""
+        gate = live.call.gate_uniqueid
+        if self._by_gate.get(gate) is not live:
+            return False
+        del self._by_gate[gate]
         live.dialled.set()
         if live.call.trunk_uniqueid is not None:
             self._by_leg.pop(live.call.trunk_uniqueid, None)
-        return live
+        return True
 
     def link_lost(self) -> None:
         """From now on events may be missed: no call in hand is fully witnessed any more."""
@@ -114,6 +133,10 @@ class LiveCalls:
             live.call = live.call.unwitnessed()
 
     # What others ask.
+
+    def witnessed_keys(self) -> frozenset[DialOutKey]:
+        """Return the keys of the calls of which everything was seen, and no end."""
+        return frozenset(live.call.key for live in self._by_gate.values() if live.call.witnessed)
 
     def keys(self) -> Iterator[DialOutKey]:
         """Yield the keys of the calls that are up or on their way."""

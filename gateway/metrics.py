@@ -5,14 +5,17 @@ settings, so that the series stay few, and whoever may read the metrics learns n
 anybody. What is counted lasts as long as the process; what must outlast it is in the ledger.
 """
 
+import asyncio
+import sys
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 
 from gateway.core.dial_out import BridgeName, DialOut
+from gateway.core.outage import Outage
 
 REGISTRY: Final = CollectorRegistry(auto_describe=True)
 """All metrics of this process."""
@@ -43,6 +46,18 @@ _OVERRUN: Final = Counter(
     ["bridge"],
     registry=REGISTRY,
 )
+_UNPROVED: Final = Counter(
+    "dialout_unproved",
+    "Calls whose end nothing proves, by which bound they were billed.",
+    ["bridge", "unproved"],
+    registry=REGISTRY,
+)
+_OUTAGE: Final = Counter(
+    "dialout_outage_seconds",
+    "Seconds in which evidence of calls may be missing, as this gateway has noticed.",
+    ["bridge", "kind"],
+    registry=REGISTRY,
+)
 _DROPPED: Final = Counter(
     "dialout_dropped",
     "Calls that were ended because their meeting had left them behind.",
@@ -56,6 +71,22 @@ _TRIPPED: Final = Counter(
     ["bridge", "breach"],
     registry=REGISTRY,
 )
+_TURNED_AWAY: Final = Counter(
+    "dialout_overloaded",
+    "Requests that were refused because more was asked for than can be answered in time.",
+    registry=REGISTRY,
+)
+_SETTLED: Final = Histogram(
+    "dialout_settlement_seconds",
+    "From when the end of a call is known to when the ledger has taken it.",
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 30.0),
+    registry=REGISTRY,
+)
+_LAG: Final = Gauge(
+    "dialout_lag_seconds",
+    "By how much the gateway was last late for something that it had set a time for.",
+    registry=REGISTRY,
+)
 _CALLS: Final = Gauge(
     "dialout_calls",
     "Calls that this gateway follows at this moment.",
@@ -64,6 +95,28 @@ _CALLS: Final = Gauge(
 )
 _ASTERISK_UP: Final = Gauge(
     "dialout_asterisk_up", "1 while Asterisk is connected.", ["bridge"], registry=REGISTRY
+)
+_MALFORMED: Final = Gauge(
+    "dialout_ami_malformed_messages",
+    "Messages of Asterisk that could not be read and were dropped, since the start.",
+    ["bridge"],
+    registry=REGISTRY,
+)
+_LATE: Final = Gauge(
+    "dialout_ami_late_answers",
+    "Answers of Asterisk that came when nobody awaited them any more, since the start.",
+    ["bridge"],
+    registry=REGISTRY,
+)
+_TASKS: Final = Gauge(
+    "dialout_tasks",
+    "Tasks of the event loop: some thirty, and a few for each call and each request in hand.",
+    registry=REGISTRY,
+)
+_BLOCKS: Final = Gauge(
+    "dialout_memory_blocks",
+    "Blocks of memory that the objects of this process take. It comes back after a busy hour.",
+    registry=REGISTRY,
 )
 _LEDGER_UP: Final = Gauge(
     "dialout_ledger_up", "1 while the ledger answers the heartbeat.", registry=REGISTRY
@@ -95,6 +148,28 @@ _UNFILED: Final = Gauge(
     "Tables of the ledger with rows that no month has a partition for.",
     registry=REGISTRY,
 )
+_GRANTED: Final = Counter(
+    "dialout_grants_given",
+    "Calls that were granted while the ledger was away.",
+    registry=REGISTRY,
+)
+_UNGRANTED: Final = Counter(
+    "dialout_grants_refused",
+    "Calls that were not granted while the ledger was away, by what stood against it.",
+    ["because"],
+    registry=REGISTRY,
+)
+_GRANTS_BOOKED: Final = Counter(
+    "dialout_grants_booked",
+    "Granted calls that the ledger has taken, by what it made of them.",
+    ["outcome"],
+    registry=REGISTRY,
+)
+_UNBOOKED: Final = Gauge(
+    "dialout_grants_unbooked",
+    "Granted calls that the ledger has not taken yet.",
+    registry=REGISTRY,
+)
 
 
 def admitted(bridge: BridgeName, outcome: str, dial_out: DialOut | None) -> None:
@@ -113,6 +188,29 @@ def ended(dial_out: DialOut) -> None:
     ).inc()
     _BILLED.labels(bridge=bridge).inc(dial_out.billable_seconds or 0)
     _OVERRUN.labels(bridge=bridge).inc(dial_out.overrun_seconds or 0)
+    if dial_out.unproved is not None:
+        _UNPROVED.labels(bridge=bridge, unproved=dial_out.unproved).inc()
+
+
+def outage(outage: Outage) -> None:
+    """Count an outage that has ended."""
+    seconds = (outage.ended_at - outage.began_at).total_seconds()
+    _OUTAGE.labels(bridge=outage.bridge, kind=outage.kind).inc(seconds)
+
+
+def turned_away() -> None:
+    """Count a request for which there was no room."""
+    _TURNED_AWAY.inc()
+
+
+def settled(seconds: float) -> None:
+    """Count a call whose end was known so long before it was in the books."""
+    _SETTLED.observe(seconds)
+
+
+def lagged(seconds: float) -> None:
+    """Show by how much the event loop is late."""
+    _LAG.set(seconds)
 
 
 def dropped(bridge: BridgeName, reason: str) -> None:
@@ -151,6 +249,34 @@ def watch(
     _READY.labels(bridge=bridge).set_function(ready)
 
 
+def watch_link(
+    bridge: BridgeName, *, malformed: Callable[[], int], late: Callable[[], int]
+) -> None:
+    """Have each reading of the metrics ask what a link to Asterisk has brought that was no use."""
+    _MALFORMED.labels(bridge=bridge).set_function(malformed)
+    _LATE.labels(bridge=bridge).set_function(late)
+
+
+def grant_given() -> None:
+    """Count a call that is placed without the ledger."""
+    _GRANTED.inc()
+
+
+def grant_refused(because: str) -> None:
+    """Count a call that is not placed, because the ledger is away."""
+    _UNGRANTED.labels(because=because).inc()
+
+
+def grant_booked(outcome: str) -> None:
+    """Count a granted call that the ledger has taken."""
+    _GRANTS_BOOKED.labels(outcome=outcome).inc()
+
+
+def watch_grants(unbooked: Callable[[], int]) -> None:
+    """Have each reading of the metrics ask how many grants are not booked at that moment."""
+    _UNBOOKED.set_function(unbooked)
+
+
 def watch_ledger(ledger_up: Callable[[], bool]) -> None:
     """Have each reading of the metrics ask whether the ledger answers at that moment."""
     _LEDGER_UP.set_function(ledger_up)
@@ -160,3 +286,14 @@ def exposition(accept: str) -> tuple[bytes, str]:
     """Return all metrics and their content type, in the format that ``accept`` asks for."""
     encode, content_type = choose_encoder(accept)
     return encode(REGISTRY), content_type
+
+
+def _tasks() -> int:
+    try:
+        return len(asyncio.all_tasks())
+    except RuntimeError:
+        return 0  # whoever reads them has no event loop
+
+
+_TASKS.set_function(_tasks)
+_BLOCKS.set_function(sys.getallocatedblocks)

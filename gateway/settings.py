@@ -7,11 +7,14 @@ path in the file with two underscores between the parts: ``DIALOUT_AMI__PORT=503
 """
 
 import os
+import stat
 from base64 import b64decode
+from datetime import UTC, tzinfo
 from ipaddress import ip_address
 from math import ceil
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import httpx
 from pydantic import (
@@ -36,18 +39,25 @@ from pydantic_settings import (
 )
 
 from gateway.core.attendance import Patience
+from gateway.core.call import Unproved
 from gateway.core.dial_out import BridgeName, CoolDown, Terms
 from gateway.core.e164 import E164, Region
+from gateway.core.facts import SourceKind
+from gateway.core.grant import GRANTABLE, GrantBounds
 from gateway.core.rating import Seconds
 from gateway.core.trunk import Trunk
 
 CONFIG_VARIABLE = "DIALOUT_CONFIG"
 TOKEN_CHARS_MIN = 24
 GUARD_SECONDS_MIN = 5
+GRANTS_CALL_SECONDS_MAX = 3
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 RegionCode = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
 BridgeKey = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
+TableName = Annotated[
+    str, Field(pattern=r"^([a-z_][a-z0-9_]*\.)?[a-z_][a-z0-9_]*$", max_length=127)
+]
 WarningSeconds = Annotated[int, Field(ge=1, le=600)]
 
 
@@ -95,6 +105,23 @@ def _readable(file: Path | None) -> Path | None:
     return file
 
 
+def _private(directory: Path | None) -> Path | None:
+    """Return the directory, if it is one that this user can write to and no other can read."""
+    if directory is None:
+        return None
+    try:
+        mode = directory.stat().st_mode
+    except OSError as error:
+        raise ValueError(f"{directory}: {error.strerror}") from error
+    if not stat.S_ISDIR(mode):
+        raise ValueError(f"{directory} is not a directory")
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise ValueError(f"{directory} is open to other users: chmod 700 {directory}")
+    if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
+        raise ValueError(f"{directory} cannot be written to by this user")
+    return directory
+
+
 def _dsn(dsn: SecretStr) -> SecretStr:
     if not dsn.get_secret_value().startswith(("postgresql://", "postgres://")):
         raise ValueError("must begin with postgresql://")
@@ -106,7 +133,57 @@ def _long_enough(token: SecretStr) -> None:
         raise ValueError(f"token is shorter than {TOKEN_CHARS_MIN} characters")
 
 
+def _zone(name: str) -> tzinfo:
+    return UTC if name == "UTC" else ZoneInfo(name)
+
+
+def _zone_name(name: str) -> str:
+    try:
+        _zone(name)
+    except (ValueError, OSError, ZoneInfoNotFoundError) as error:
+        raise ValueError("is no time zone; it must be UTC or a name like Europe/London") from error
+    return name
+
+
 TextFile = Annotated[Path | None, AfterValidator(_readable)]
+
+
+class CallDetailSettings(_Section):
+    """The tables in a PostgreSQL in which one Asterisk writes its own call detail.
+
+    They are read, as evidence of calls that left no other; the login needs no more than that.
+    """
+
+    dsn: SecretStr
+    password_file: TextFile = None
+    cel_table: TableName | None = None
+    cdr_table: TableName | None = None
+    time_zone: Annotated[str, AfterValidator(_zone_name)] = "UTC"
+    call_seconds_max: float = Field(default=2.0, gt=0, le=10)
+
+    @field_validator("dsn")
+    @classmethod
+    def _is_dsn(cls, dsn: SecretStr) -> SecretStr:
+        return _dsn(dsn)
+
+    @model_validator(mode="after")
+    def _one_table(self) -> Self:
+        if self.cel_table is None and self.cdr_table is None:
+            raise ValueError("cel_table or cdr_table must be set, or nothing is read")
+        return self
+
+    def zone(self) -> tzinfo:
+        """Return the zone of times that carry none."""
+        return _zone(self.time_zone)
+
+    def database(self) -> "DatabaseSettings":
+        """Return the way into the database of the tables."""
+        return DatabaseSettings(
+            dsn=self.dsn,
+            password_file=self.password_file,
+            connections_max=2,
+            call_seconds_max=self.call_seconds_max,
+        )
 
 
 class BridgeSettings(_Section):
@@ -128,6 +205,7 @@ class BridgeSettings(_Section):
     toll_free_regions: frozenset[RegionCode] = Field(
         default=frozenset(), description="Countries whose toll-free numbers it reaches."
     )
+    call_detail: CallDetailSettings | None = None
 
     @model_validator(mode="after")
     def _one_secret(self) -> Self:
@@ -169,6 +247,10 @@ class DatabaseSettings(_Section):
         """Return the password of the file; None leaves it to the DSN."""
         password = _from_file(None, self.password_file, "password")
         return None if password is None else password.get_secret_value()
+
+    def apart(self, connections_max: int) -> Self:
+        """Return a way into the same database that waits for nobody's connections but its own."""
+        return self.model_copy(update={"connections_max": connections_max})
 
 
 class ApiSettings(_Section):
@@ -251,6 +333,9 @@ class CallSettings(_Section):
         default=(60, 10), max_length=8, description="Before the end; none: []."
     )
     ring_seconds: int = Field(default=45, ge=5, le=90)
+    unproved: Unproved = Field(
+        default=Unproved.LEAST, description="What is billed where nothing proves the end."
+    )
     default_bridge: BridgeKey | None = Field(
         default=None, description="Where conferences are that are in progress nowhere."
     )
@@ -265,6 +350,74 @@ class CallSettings(_Section):
     @classmethod
     def _in_turn(cls, seconds: tuple[int, ...]) -> tuple[int, ...]:
         return tuple(sorted(set(seconds), reverse=True))
+
+
+class CapacitySettings(_Section):
+    """How much is taken in hand at once; beyond it requests are refused, and lose nothing."""
+
+    calls_max: int = Field(
+        default=1000, ge=1, le=100_000, description="Of one bridge that a gateway follows."
+    )
+    waiting_max: int = Field(
+        default=100, ge=0, le=10_000, description="Requests that wait to be decided."
+    )
+
+
+class GrantSettings(_Section):
+    """What goes on while the ledger is away, and how far; without ``sources`` nothing does.
+
+    With a ``directory`` what was granted before is booked, and what others grant is respected.
+    """
+
+    sources: frozenset[SourceKind] = Field(
+        default=frozenset(), description="What may pay for it: addon, promotion."
+    )
+    directory: Annotated[Path | None, AfterValidator(_private)] = Field(
+        default=None, description="Where it is written until the ledger has booked it."
+    )
+    call_seconds_max: int = Field(default=600, ge=60, le=3600)
+    calls_max: int = Field(default=3, ge=1, le=1000, description="Of one organizer.")
+    seconds_max: int = Field(default=1800, ge=60, le=86_400, description="Of one organizer.")
+    calls_in_all_max: int = Field(default=50, ge=1, le=10_000)
+    seconds_in_all_max: int = Field(default=30_000, ge=60, le=10_000_000)
+    facts_seconds_max: int = Field(
+        default=900, ge=60, le=86_400, description="How old what is known of who asks may be."
+    )
+    outage_seconds_max: int = Field(default=900, ge=10, le=86_400)
+
+    @field_validator("sources")
+    @classmethod
+    def _without_money(cls, sources: frozenset[SourceKind]) -> frozenset[SourceKind]:
+        refused = ", ".join(sorted(sources - GRANTABLE))
+        if refused:
+            raise ValueError(
+                f"{refused} cannot pay while the ledger is away: minutes of a pool and credits"
+                " run out, and only the ledger knows what is left of them"
+            )
+        return sources
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if self.sources and self.directory is None:
+            raise ValueError("sources is set and directory is not: nothing could be written down")
+        if self.call_seconds_max > min(self.seconds_max, self.seconds_in_all_max):
+            raise ValueError("call_seconds_max is larger than seconds_max or seconds_in_all_max")
+        return self
+
+    def bounds(self) -> GrantBounds | None:
+        """Return the same in the words of the core; None if grants are unknown here."""
+        if self.directory is None:
+            return None
+        return GrantBounds(
+            sources=self.sources,
+            call_seconds_max=Seconds(self.call_seconds_max),
+            calls_max=self.calls_max,
+            seconds_max=Seconds(self.seconds_max),
+            calls_in_all_max=self.calls_in_all_max,
+            seconds_in_all_max=Seconds(self.seconds_in_all_max),
+            facts_seconds_max=Seconds(self.facts_seconds_max),
+            outage_seconds_max=Seconds(self.outage_seconds_max),
+        )
 
 
 class CoolDownSettings(_Section):
@@ -446,10 +599,15 @@ class _Sources(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take values given by the program, then the environment, then the TOML file."""
+        """Take values given by the program, then what is read."""
+        return (init_settings, *cls._read_from())
+
+    @classmethod
+    def _read_from(cls) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return the environment, then the TOML file."""
         file = os.environ.get(CONFIG_VARIABLE)
-        toml = (TomlConfigSettingsSource(settings_cls, Path(file)),) if file else ()
-        return (init_settings, _Environment(settings_cls), *toml)
+        toml = (TomlConfigSettingsSource(cls, Path(file)),) if file else ()
+        return (_Environment(cls), *toml)
 
 
 class PlacingSettings(_Sources):
@@ -509,6 +667,8 @@ class Settings(PlacingSettings):
     # A section that is absent is read as an empty one, so that what it lacks is named.
     api: ApiSettings = Field(default_factory=_absent, validate_default=True)
     admin: AdminSettings = AdminSettings()
+    capacity: CapacitySettings = CapacitySettings()
+    grants: GrantSettings = GrantSettings()
     guard: GuardSettings = GuardSettings()
     proof: ProofSettings = ProofSettings()
     webhooks: WebhookSettings = WebhookSettings()
@@ -535,10 +695,33 @@ class Settings(PlacingSettings):
         return self
 
     @model_validator(mode="after")
+    def _grants_in_time(self) -> Self:
+        """Insist that the ledger's absence is noticed while a heartbeat is still fresh."""
+        if self.grants.sources and self.database.call_seconds_max > GRANTS_CALL_SECONDS_MAX:
+            raise ValueError(
+                "grants.sources is set, and database.call_seconds_max is larger than"
+                f" {GRANTS_CALL_SECONDS_MAX}: who asks would not wait for a grant that long"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _tokens_differ(self) -> Self:
         if self.admin.token_text() == self.api.token_text():
             raise ValueError("admin.token is api.token: whoever may call could provision")
         return self
+
+
+class GivenSettings(Settings):
+    """Everything that an operator sets, given by a program that brings bridges of its own.
+
+    Nothing is read from the environment or a file: its gateways would serve the operator's
+    bridges, too, hang up what their own ledger does not know, and take in his grants.
+    """
+
+    @classmethod
+    def _read_from(cls) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return nothing."""
+        return ()
 
 
 class _DatabaseAlone(_Sources):
@@ -560,6 +743,29 @@ def read_placing_settings() -> PlacingSettings:
 def read_database_settings() -> DatabaseSettings:
     """Return the database's settings alone, for commands that need neither Asterisk nor API."""
     return _read(_DatabaseAlone, []).database
+
+
+class RulesSettings(_Sources):
+    """What holds for every call, wherever it is placed; None is a section that is not set."""
+
+    model_config = SettingsConfigDict(extra="ignore")
+
+    call: CallSettings | None = None
+    cool_down: CoolDownSettings | None = None
+    guard: GuardSettings | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sections_are_known(cls, sections: dict[str, Any]) -> dict[str, Any]:
+        """Insist on names of sections: one that is misspelt would be left out unseen."""
+        if unknown := sorted(sections.keys() - Settings.model_fields.keys()):
+            raise ValueError(f"{', '.join(unknown)}: no such section")
+        return sections
+
+
+def read_rules_settings() -> RulesSettings:
+    """Return what holds for every call, for commands that bring a bridge of their own."""
+    return _read(RulesSettings, _unknown_variables())
 
 
 class _AdminAlone(_Sources):

@@ -4,16 +4,20 @@ Goes on trying until the ledger has answered: a settlement that is given up is m
 Doing it twice changes nothing.
 """
 
-from collections.abc import Callable, Coroutine
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from typing import Any, ParamSpec, TypeVar
+from uuid import UUID
+from weakref import WeakValueDictionary
 
 import structlog
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential, wait_random
 
 from gateway import metrics
 from gateway.ami import AmiClient, AmiError
-from gateway.core.call import Ending
+from gateway.core.call import Ending, Unproved
 from gateway.core.causes import Disposition
 from gateway.core.dial_out import DialOut
 from gateway.core.key import DialOutKey
@@ -24,48 +28,85 @@ log = structlog.get_logger()
 
 EXPIRED = "expired"
 
+TENANT_BOOKINGS_MAX = 2
+"""How much is booked at once of one tenant's calls on a bridge. The ledger takes their ends one
+after the other in any case."""
+
+BOOK_SECONDS_MAX = 2.0
+"""How long after its end is known a call is in the books at the latest."""
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 class Settlement:
-    """Books answers and endings, and takes the record off the Asterisk host afterwards."""
+    """Books answers and endings, and takes the record off the Asterisk host afterwards.
 
-    def __init__(self, *, ami: AmiClient, ledger: Ledger, now: Callable[[], datetime]) -> None:
+    ``unproved`` says what is billed of a call whose end nothing proves.
+    """
+
+    def __init__(
+        self,
+        *,
+        ami: AmiClient,
+        ledger: Ledger,
+        now: Callable[[], datetime],
+        unproved: Unproved = Unproved.LEAST,
+    ) -> None:
         self._ami = ami
         self._ledger = ledger
         self._now = now
+        self._unproved = unproved
+        self._calls: WeakValueDictionary[DialOutKey, asyncio.Lock] = WeakValueDictionary()
+        self._tenants: WeakValueDictionary[UUID, asyncio.Semaphore] = WeakValueDictionary()
 
     async def note_answer(self, key: DialOutKey, at_ms: int) -> None:
         """Note when the telephone answered, for the case that its hangup is never seen."""
-        await _until_booked(self._ledger.answered, key, from_ms(at_ms))
+        async with self._turn(key):
+            await _until_booked(self._ledger.answered, key, from_ms(at_ms))
 
     async def note_joined(self, key: DialOutKey, at_ms: int) -> None:
         """Note when the callee came into the conference."""
-        await _until_booked(self._ledger.joined, key, from_ms(at_ms))
+        async with self._turn(key):
+            await _until_booked(self._ledger.joined, key, from_ms(at_ms))
 
     async def end(self, key: DialOutKey, ending: Ending) -> None:
         """Bill a call that is proved to be over, or give everything back if nobody answered.
 
         The record on the Asterisk host goes only after the ledger has taken the ending.
         """
-        if not await self._booked(key, ending):
+        with _deadline(key):
+            async with self._turn(key):
+                is_taken = await self._booked(key, ending)
+        if not is_taken:
             return
         try:
             await self._ami.record_delete(FAMILY, key.hex)
         except AmiError as error:
             log.warning("record.kept", error=str(error), **names(key))
 
-    async def recorded_ending(self, key: DialOutKey, uniqueid: str) -> Ending | None:
-        """Return how a call ended by its channel's record; None if that cannot be had."""
+    async def recorded_ending(
+        self,
+        key: DialOutKey,
+        uniqueid: str,
+        noted_ms: int | None = None,
+        unrecorded: Ending | None = None,
+    ) -> Ending | None:
+        """Return how a call ended by its channel's record; None if that cannot be had.
+
+        ``noted_ms`` is when the telephone was seen to answer, None if it was not. ``unrecorded``
+        is how it ended if the Asterisk host says that it has no record, None if nobody knows.
+        """
         try:
             text = await self._ami.record(FAMILY, key.hex)
         except AmiError:
             return None
-        record = CallRecord.parse(text) if text else None
+        if text is None:
+            return unrecorded
+        record = CallRecord.parse(text)
         if record is None or record.gate_uniqueid != uniqueid:
             return None
-        return record.ending()
+        return record.ending(noted_ms)
 
     async def give_back(
         self,
@@ -73,11 +114,12 @@ class Settlement:
         disposition: Disposition,
         evidence: str,
         *,
-        claimed_too: bool = False,
-    ) -> None:
-        """Void a dial-out that nobody claimed; from then on nobody can.
+        claimed_as: datetime | None = None,
+    ) -> bool:
+        """Void a dial-out that nobody claimed; from then on nobody can. Return whether it is over.
 
-        ``claimed_too`` is for the one who claimed it and knows that it was never dialled.
+        ``claimed_as`` is for the one who claimed it then and knows that it was never dialled; it
+        is not over if another gateway has taken it over since.
         Raises ``LedgerUnavailable``; what is not given back now expires.
         """
         outcome, dial_out = await self._ledger.void(
@@ -85,20 +127,35 @@ class Settlement:
             at=self._now(),
             hangup_cause=0,
             disposition=disposition,
-            only_if_unclaimed=not claimed_too,
+            only_if_unclaimed=claimed_as is None,
             evidence=evidence,
+            released_at=claimed_as,
         )
         if outcome is VoidOutcome.VOIDED and dial_out is not None:
             _tell_ended(dial_out)
+        return outcome not in (VoidOutcome.RELEASED, VoidOutcome.ANSWERED)
 
     async def give_back_expired(self) -> None:
         """Void the dial-outs that never reached their gate. Raises ``LedgerUnavailable``."""
         for key in await self._ledger.expired(self._now()):
             await self.give_back(key, Disposition.FAILED, EXPIRED)
 
+    @asynccontextmanager
+    async def _turn(self, key: DialOutKey) -> AsyncIterator[None]:
+        """Wait for the turn to book something of a call, in the order in which it came.
+
+        An answer is noted before its call is settled, and of a tenant's calls the oldest goes
+        first. A tenant whose rows are locked has few connections wait for them, and not all.
+        """
+        call = self._calls.setdefault(key, asyncio.Lock())
+        tenant = self._tenants.setdefault(key.tenant_id, asyncio.Semaphore(TENANT_BOOKINGS_MAX))
+        async with call, tenant:
+            yield
+
     async def _booked(self, key: DialOutKey, ending: Ending) -> bool:
         """Have the ledger take the ending; return False if it has reason to disagree."""
         ended_at = from_ms(ending.ended_at_ms)
+        latest_end = None if ending.latest_end_ms is None else from_ms(ending.latest_end_ms)
         if ending.answered_at_ms is None:
             voided, row = await _until_booked(
                 self._ledger.void,
@@ -108,6 +165,8 @@ class Settlement:
                 disposition=ending.disposition,
                 only_if_unclaimed=False,
                 evidence=ending.evidence,
+                latest_end=latest_end,
+                released_at=ending.released_at,
             )
             return _is_taken(key, voided, VoidOutcome.VOIDED, row)
         settled, row = await _until_booked(
@@ -118,6 +177,8 @@ class Settlement:
             hangup_cause=ending.hangup_cause,
             disposition=ending.disposition,
             evidence=ending.evidence,
+            latest_end=latest_end,
+            unproved=self._unproved,
         )
         return _is_taken(key, settled, SettleOutcome.SETTLED, row)
 
@@ -157,12 +218,29 @@ def _tell_ended(dial_out: DialOut) -> None:
     log.info("dial_out.ended", **dial_out.summary())
 
 
+@contextmanager
+def _deadline(key: DialOutKey) -> Iterator[None]:
+    """Measure how long it takes to book an ending, and say so as soon as it is late."""
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    telling = loop.call_later(BOOK_SECONDS_MAX, _tell_late, key)
+    try:
+        yield
+    finally:
+        telling.cancel()
+    metrics.settled(loop.time() - begun)
+
+
+def _tell_late(key: DialOutKey) -> None:
+    log.warning("settlement.late", seconds=BOOK_SECONDS_MAX, **names(key))
+
+
 async def _until_booked(
     book: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
 ) -> T:
     """Ask the ledger until it has answered."""
     retrying = AsyncRetrying(
         retry=retry_if_exception_type(LedgerUnavailable),
-        wait=wait_exponential(multiplier=0.1, max=5.0) + wait_random(max=0.1),
+        wait=wait_exponential(multiplier=0.1, max=1.0) + wait_random(max=0.1),
     )
     return await retrying(book, *args, **kwargs)

@@ -23,6 +23,15 @@ log = structlog.get_logger()
 ASK_AGAIN_SECONDS = 5.0
 """After the ledger had nothing, or did not answer: credits may be bought at any moment."""
 
+EXTENDED_AT_ONCE = 2
+"""Slices that are asked for at once: they are not urgent, and claims and settlements are."""
+
+LATE_SECONDS = 0.5
+"""How long Asterisk may take to hear of a limit: until it has, the call may outlast it by that."""
+
+TELLINGS = 3
+"""How often it is told a limit that it was late to hear of."""
+
 WARNING_CHANNEL = "Local/s@dialout-warning/n"
 WARNING_SECONDS_MAX = 15_000
 """How long a warning may lie ahead: longer than the gate lets any call live."""
@@ -34,7 +43,8 @@ class PaidCall:
 
     ``leg`` is the uniqueid of the telephone's leg, ``answered_at_ms`` of the Asterisk host's
     clock. ``limit_seconds`` count from the answer, as the ledger has them; ``kept_seconds`` are
-    what Asterisk was told last, None if that is not known. ``more`` says whether the ledger may
+    what Asterisk was told last, None if that is not known. ``is_stale`` says that another gateway
+    may have set more aside since, and moved the limit. ``more`` says whether the ledger may
     have more, ``outcome`` what it said last. ``warns`` says that the channels are there that
     warn the callee. ``moved`` is called with the seconds from now on whenever the limit was
     moved.
@@ -50,6 +60,7 @@ class PaidCall:
     warns: bool
     moved: Callable[[float], None]
     outcome: ExtendOutcome | None = None
+    is_stale: bool = False
 
     def left_ms(self, clock_ms: int) -> int:
         """Return how long the call is paid for from an instant on."""
@@ -78,6 +89,7 @@ class Slices:
         self._now = now
         self._warnings = warnings
         self._ahead_ms = (max(warnings, default=0) + ahead_seconds) * 1000
+        self._extending = asyncio.Semaphore(EXTENDED_AT_ONCE)
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def follow(self, call: PaidCall) -> None:
@@ -108,6 +120,7 @@ class Slices:
                 log.warning("reservation.not_extended", error=str(error), **names(call.key))
             except Exception:
                 log.exception("reservation.not_extended", **names(call.key))
+            call.is_stale = True
             await asyncio.sleep(ASK_AGAIN_SECONDS)
 
     async def _go_on(self, call: PaidCall) -> bool:
@@ -115,6 +128,8 @@ class Slices:
 
         Raises ``AmiError`` or ``LedgerUnavailable``; the same step may be taken again.
         """
+        if call.is_stale:
+            await self._catch_up(call)
         if call.kept_seconds != call.limit_seconds:
             await self._move_limit(call)
         is_warned = call.warns or not self._warnings or await self._warn(call)
@@ -131,9 +146,27 @@ class Slices:
         await self._extend(call)
         return True
 
+    async def _catch_up(self, call: PaidCall) -> None:
+        """Learn from the ledger how long the call is paid for by now.
+
+        A limit of before would take back what another gateway has moved it to since.
+        """
+        dial_out = await self._ledger.dial_out(call.key)
+        if dial_out is None or dial_out.ended_at is not None:
+            call.more, call.kept_seconds = False, call.limit_seconds
+            return
+        assert dial_out.slices is not None, "a reservation has its slices"
+        assert dial_out.limit_seconds is not None, "a reservation has bounds"
+        assert dial_out.talk_seconds_max is not None, "a reservation has bounds"
+        call.slices, call.limit_seconds = dial_out.slices, dial_out.limit_seconds
+        call.more = dial_out.limit_seconds < dial_out.talk_seconds_max
+        call.kept_seconds = None
+        call.is_stale = False
+
     async def _extend(self, call: PaidCall) -> None:
         """Ask the ledger for the next slice; wait a while if it had none."""
-        extension = await self._ledger.extend(call.key, slices=call.slices, at=self._now())
+        async with self._extending:
+            extension = await self._ledger.extend(call.key, slices=call.slices, at=self._now())
         if extension.limit_seconds is None or extension.slices is None:
             call.more = False
             return
@@ -148,17 +181,22 @@ class Slices:
             await asyncio.sleep(ASK_AGAIN_SECONDS)
 
     async def _move_limit(self, call: PaidCall) -> None:
-        """Have Asterisk cut the call when it is no longer paid for, and never later.
+        """Have Asterisk cut the call when it is no longer paid for, and hardly later.
 
-        What passes between the answer to the ping and the action would come on top, so all
-        that has passed since the ping was asked is taken off.
+        What passes until Asterisk has heard of it comes on top. So all that has passed since the
+        ping was asked is taken off, and what took long after that is said again.
         """
         time = asyncio.get_running_loop().time
-        asked_at = time()
-        clock_ms = await self._ami.ping()
-        passed_ms = round((time() - asked_at) * 1000)
-        left_ms = max(1, call.left_ms(clock_ms) - passed_ms)
-        await self._ami.limit(call.leg, milliseconds=left_ms)
+        for _ in range(TELLINGS):
+            asked_at = time()
+            clock_ms = await self._ami.ping()
+            told_at = time()
+            left_ms = max(1, call.left_ms(clock_ms) - round((told_at - asked_at) * 1000))
+            await self._ami.limit(call.leg, milliseconds=left_ms)
+            if time() - told_at < LATE_SECONDS:
+                break
+        else:
+            log.warning("call.limit_late", seconds=round(time() - told_at, 1), **names(call.key))
         call.kept_seconds = call.limit_seconds
         log.info("call.limit_moved", limit_seconds=call.limit_seconds, **names(call.key))
         call.moved(left_ms / 1000)

@@ -5,29 +5,33 @@ trunk past the gate. What such a leg cannot have is a released dial-out. So each
 is held against the channel that dials it: a gate that this gateway released, or one that, so
 the ledger says, another gateway did. A release is good for one leg.
 
-It fails closed. A leg that begins while the ledger does not answer is hung up, unless this
-gateway released it: no other one could have either.
+While the ledger does not answer, a leg is hung up unless a channel dials it that is where only a
+verdict lets channels come. Of that one nothing is known, so it stays, and the ledger is asked
+until it has answered: no fault of a database ends a call.
 """
 
 import asyncio
+import contextlib
 from collections import OrderedDict
-from collections.abc import Collection, Coroutine, Iterable
+from collections.abc import Iterable
 from enum import StrEnum
-from typing import Any
 
 import structlog
 
 from gateway import metrics
-from gateway.ami import AmiClient, AmiError, AmiRefused, Channel, DialBegin, Event
+from gateway.ami import AmiClient, AmiError, AmiRefused, Channel, DialBegin, Event, Hangup
 from gateway.core.causes import CAUSE_REFUSED
 from gateway.core.dial_out import BridgeName, DialOutKind, DialOutState
 from gateway.dialer import TRUNK_CHANNELS, Dialer
+from gateway.gate import RELEASE_CONTEXT
 from gateway.ledger import Ledger, LedgerUnavailable
+from gateway.steps import Steps
 
 log = structlog.get_logger()
 
 LEDGER_SECONDS = 1.0
-"""How long a leg that nobody here knows may ring while the ledger is asked."""
+"""How long a leg that nobody here knows may ring while the ledger is asked, and how often it is
+asked of one that a gate may have let through."""
 
 RELEASES_MAX = 10_000
 """How many releases are remembered, so that none is good for a second leg."""
@@ -48,35 +52,46 @@ class Breach(StrEnum):
 
 
 class Tripwire:
-    """Watches the trunk of one Asterisk. ``bridges`` are all that the settings name."""
+    """Watches the trunk of one Asterisk.
+
+    ``grants`` says that calls go on while the ledger is away.
+    """
 
     def __init__(
         self,
         *,
         bridge: BridgeName,
-        bridges: Collection[BridgeName],
         ami: AmiClient,
         ledger: Ledger,
         dialer: Dialer,
+        grants: bool = False,
     ) -> None:
         self._bridge = bridge
-        self._bridges = bridges
         self._ami = ami
         self._ledger = ledger
         self._dialer = dialer
+        self._grants = grants
         self._legs: OrderedDict[str, str] = OrderedDict()
         """Which leg a gate dialled first, of those that another gateway released."""
-        self._steps: set[asyncio.Task[None]] = set()
+        self._steps = Steps(fault="trunk.judgement_failed")
         self._in_hand: set[str] = set()
+        """The legs that are being judged."""
+        self._unjudged: dict[str, asyncio.Event] = {}
+        """Legs of which the ledger has not said yet what they are; set once one is gone."""
         for breach in Breach:
             metrics.tripped(bridge, breach, legs=0)  # or an alert would not see the first one rise
 
     def handle(self, event: Event) -> None:
         """Judge a leg that begins; never waits. The dialer must have applied the event before."""
         match event:
+            case Hangup():
+                gone = self._unjudged.get(event.uniqueid)
+                if gone is not None:
+                    gone.set()
             case DialBegin() if event.dest_channel.startswith(TRUNK_CHANNELS):
                 if not self._dialer.calls.has_released(event.uniqueid, event.dest_uniqueid):
-                    self._spawn(event.dest_uniqueid, self._judge(event))
+                    self._in_hand.add(event.dest_uniqueid)
+                    self._steps.spawn(self._judge(event))
             case _:
                 pass
 
@@ -85,30 +100,36 @@ class Tripwire:
 
         The calls must have been reconciled before. A leg that an Originate dialled, and that was
         answered before this look, cannot be told from a call that came in; it stays. So does the
-        leg of a call whose bridge the settings do not name: this Asterisk may have had its name.
+        leg of one that another gateway may have granted, and not booked yet.
 
         Raises ``AmiError`` or ``LedgerUnavailable``; nothing is hung up then.
         """
         suspects = self._unaccounted(await self._ami.channels())
         if not suspects:
             return
-        forgotten = await self._gates_of_forgotten_bridges()
+        under_way = await self._gates_under_way()
         # The first list may be older than the end of a call that was settled meanwhile.
         channels = await self._ami.channels()
-        paid = {each.linkedid for each in channels if each.uniqueid in forgotten}
+        paid = {
+            each.linkedid
+            for each in channels
+            if each.uniqueid in under_way or (self._grants and each.context == RELEASE_CONTEXT)
+        }
         again = self._unaccounted(each for each in channels if each.linkedid not in paid)
         for uniqueid in suspects.keys() & again.keys():
             await self._trip(suspects[uniqueid].name, dialled_by="", breach=Breach.FOUND)
 
     async def drain(self, seconds: float) -> None:
         """Let the legs in hand be judged; after ``seconds`` the rest is left to other gateways."""
-        if self._steps:
-            await asyncio.wait(self._steps, timeout=seconds)
-        for step in list(self._steps):
-            step.cancel()
-        await asyncio.gather(*self._steps, return_exceptions=True)
+        await self._steps.drain(seconds)
 
     async def _judge(self, event: DialBegin) -> None:
+        try:
+            await self._pass_sentence(event)
+        finally:
+            self._in_hand.discard(event.dest_uniqueid)
+
+    async def _pass_sentence(self, event: DialBegin) -> None:
         error = None
         try:
             breach = await self._breach(event)
@@ -127,11 +148,43 @@ class Tripwire:
         gate_uniqueid = event.uniqueid
         if not gate_uniqueid:
             return Breach.NOT_RELEASED  # an Originate, which is never the gate's
-        async with asyncio.timeout(LEDGER_SECONDS):
-            released = await self._ledger.is_released(gate_uniqueid, self._bridge)
-        if not released:
+        if not await self._is_released(event):
             return Breach.NOT_RELEASED
         return None if self._is_first(gate_uniqueid, event.dest_uniqueid) else Breach.SECOND_LEG
+
+    async def _is_released(self, event: DialBegin) -> bool:
+        """Return whether some gateway has let a channel dial; wait for the ledger if it may have.
+
+        What another one has granted while the ledger was away, the ledger need not know. Then
+        it counts that the channel dials where only a verdict lets it come.
+        """
+        is_at_gate = event.context == RELEASE_CONTEXT
+        if self._grants and is_at_gate:
+            return True
+        try:
+            return await self._ledger_says_released(event.uniqueid)
+        except (TimeoutError, LedgerUnavailable) as away:
+            if not is_at_gate:
+                raise
+            log.error("trunk.unjudged", channel=event.dest_channel, error=repr(away))
+        return await self._until_judged(event)
+
+    async def _until_judged(self, event: DialBegin) -> bool:
+        """Ask the ledger until it has answered, or the leg is gone, which makes no difference."""
+        gone = self._unjudged[event.dest_uniqueid] = asyncio.Event()
+        try:
+            while not gone.is_set():
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(gone.wait(), LEDGER_SECONDS)
+                with contextlib.suppress(TimeoutError, LedgerUnavailable):
+                    return await self._ledger_says_released(event.uniqueid)
+        finally:
+            del self._unjudged[event.dest_uniqueid]
+        return True
+
+    async def _ledger_says_released(self, gate_uniqueid: str) -> bool:
+        async with asyncio.timeout(LEDGER_SECONDS):
+            return await self._ledger.is_released(gate_uniqueid, self._bridge)
 
     def _is_first(self, gate_uniqueid: str, leg: str) -> bool:
         """Return whether a release had no other leg yet."""
@@ -142,14 +195,16 @@ class Tripwire:
             self._legs.popitem(last=False)
         return first == leg
 
-    async def _gates_of_forgotten_bridges(self) -> frozenset[str]:
-        """Return the gates of the calls under way that no bridge of the settings follows."""
+    async def _gates_under_way(self) -> frozenset[str]:
+        """Return the gates of all calls that somebody has let dial, on whatever bridge.
+
+        Of one that is ours the beginning may have been missed; one whose bridge the settings do
+        not name may be this Asterisk's.
+        """
         return frozenset(
             each.channel_uniqueid
             for each in await self._ledger.open_dial_outs()
-            if each.request.bridge not in self._bridges
-            and each.request.kind is not DialOutKind.DIAL_IN
-            and each.state in _UNDER_WAY
+            if each.request.kind is not DialOutKind.DIAL_IN and each.state in _UNDER_WAY
         )
 
     def _unaccounted(self, channels: Iterable[Channel]) -> dict[str, Channel]:
@@ -171,28 +226,13 @@ class Tripwire:
             await self._ami.hangup(channel, cause=CAUSE_REFUSED)
         except AmiRefused:
             pass  # it has ended, or another gateway was quicker
-        except AmiError as error:
+        except AmiError as failure:
             # If it is still there it is found after the next reconciliation.
-            log.warning("trunk.hangup_failed", error=str(error), channel=channel)
+            log.warning("trunk.hangup_failed", error=str(failure), channel=channel)
         metrics.tripped(self._bridge, breach)
         log.error(
             "trunk.tripped", channel=channel, dialled_by=dialled_by, breach=breach, error=error
         )
-
-    def _spawn(self, leg: str, step: Coroutine[Any, Any, None]) -> None:
-        self._in_hand.add(leg)
-        task = asyncio.create_task(self._contained(step))
-        self._steps.add(task)
-        task.add_done_callback(self._steps.discard)
-        task.add_done_callback(lambda _: self._in_hand.discard(leg))
-
-    @staticmethod
-    async def _contained(step: Coroutine[Any, Any, None]) -> None:
-        """Judge one leg; a fault in it is that leg's alone."""
-        try:
-            await step
-        except Exception:
-            log.exception("trunk.judgement_failed")
 
 
 def _was_dialled(channel: Channel) -> bool:

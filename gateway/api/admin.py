@@ -225,6 +225,11 @@ def body_bytes_max(path: str, otherwise: int) -> int:
     return SHEET_BYTES_MAX if _TAKES_SHEET.fullmatch(path) else otherwise
 
 
+def body_seconds_max(path: str, otherwise: float) -> float:
+    """Return how long the body of a request for ``path`` may take to come in."""
+    return IMPORT_SECONDS_MAX if _TAKES_SHEET.fullmatch(path) else otherwise
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Administration:
     """What provisions and reports over HTTP, and the token that opens it."""

@@ -11,7 +11,13 @@ from weakref import WeakValueDictionary
 from fastapi import APIRouter, Header, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from gateway.api.dial_outs import DialOutAnswer, chosen_id, conflict, placed
+from gateway.api.dial_outs import (
+    PATIENCE_SECONDS_MAX,
+    DialOutAnswer,
+    chosen_id,
+    conflict,
+    placed,
+)
 from gateway.api.faults import FAULTS, Fault, Refused, unknown_dial_out
 from gateway.bridges import Bridges
 from gateway.core.dial_out import DialOut, DialOutKind, DialOutRequest
@@ -66,7 +72,8 @@ def call_backs(bridges: Bridges, ledger: Ledger, progress: Progress) -> APIRoute
         if request.key == old.request.key:
             raise conflict(request.key)
         async with line.free(_telephone(old), for_=request.key):
-            return await placed(bridges, request, response)
+            # The old call has ended for it, so it waits for as long as anybody may.
+            return await placed(bridges, request, response, PATIENCE_SECONDS_MAX)
 
     return router
 
@@ -100,16 +107,19 @@ class _Line:
         """
         async with self._turns.setdefault(telephone, asyncio.Lock()):
             if await self._ledger.dial_out(for_) is None:
-                await self._hang_up(telephone)
+                await self._hang_up(telephone, but=for_)
             yield
 
-    async def _hang_up(self, telephone: _Telephone) -> None:
+    async def _hang_up(self, telephone: _Telephone, *, but: DialOutKey) -> None:
+        """Hang up what is open, ``but`` what another gateway was asked for at the same time."""
         tenant_id, initiator_id, conference_id, _ = telephone
         is_ended = await asyncio.gather(
             *(
                 self._ended(each)
                 for each in await self._ledger.unended(tenant_id, conference_id, initiator_id)
-                if each.request.kind is DialOutKind.CALL_ME and _telephone(each) == telephone
+                if each.request.kind is DialOutKind.CALL_ME
+                and _telephone(each) == telephone
+                and each.request.key != but
             )
         )
         if not all(is_ended):

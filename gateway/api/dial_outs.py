@@ -1,5 +1,6 @@
 """Dial-outs over HTTP: ask for one, look at it, end it."""
 
+import re
 from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID, uuid4, uuid5
@@ -10,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from gateway.api.faults import FAULTS, Fault, Refused, on_bridge, unknown_dial_out
 from gateway.bridges import Bridges
 from gateway.core.attendance import DropReason
+from gateway.core.call import Unproved
 from gateway.core.dial_out import (
     BridgeName,
     DialOut,
@@ -21,6 +23,10 @@ from gateway.core.facts import OrganizerId, SourceKind
 from gateway.core.key import DialOutKey
 from gateway.core.reasons import REASON_TEXTS, Reason
 from gateway.ledger import Ledger, RequestOutcome
+from gateway.waiting_room import PATIENCE_SECONDS
+
+PATIENCE_SECONDS_MAX = 10.0
+"""For how long a client may have its request wait: a connection and a place wait with it."""
 
 OrganizerText = Annotated[str, Field(pattern=r"^[A-Za-z0-9._@+-]{1,128}$")]
 ConferenceText = Annotated[str, Field(pattern=r"^[A-Za-z0-9._@-]{1,128}$")]
@@ -55,6 +61,18 @@ ChannelText = Annotated[
         "ringing when it leaves.",
     ),
 ]
+
+
+PreferText = Annotated[
+    str | None,
+    Header(
+        max_length=255,
+        description="`wait=N` (RFC 7240): how many seconds the request may wait to be decided "
+        f"before it is refused as `overloaded`; {PATIENCE_SECONDS_MAX:.0f} at most.",
+    ),
+]
+
+_WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*([0-9]{1,4})\s*(?:$|[,;])", re.ASCII | re.IGNORECASE)
 
 
 class CallBody(BaseModel):
@@ -131,6 +149,14 @@ class DialOutAnswer(BaseModel):
     billable_seconds: int | None = None
     overrun_seconds: int | None = Field(default=None, description="Beyond the funds; not billed.")
     evidence: str | None = Field(default=None, description="How the end is known.")
+    least_seconds: int | None = Field(
+        default=None, description="Where nothing proves the end: the least that the call lasted."
+    )
+    most_seconds: int | None = Field(default=None, description="And the most.")
+    unproved: Unproved | None = Field(default=None, description="Which of the two is billed.")
+    granted: bool | None = Field(
+        default=None, description="True if it was placed while the ledger was away."
+    )
     dropped: DropReason | None = Field(
         default=None, description="Why the gateway ended a call that its meeting had left behind."
     )
@@ -148,12 +174,13 @@ def dial_outs(bridges: Bridges, ledger: Ledger) -> APIRouter:
         body: DialOutBody,
         response: Response,
         idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
+        prefer: PreferText = None,
     ) -> DialOutAnswer:
         """Have a telephone called. The same id again gives the same dial-out and calls nobody."""
         dial_out_id = chosen_id(body.tenant_id, body.dial_out_id, idempotency_key)
         key = DialOutKey(tenant_id=body.tenant_id, dial_out_id=dial_out_id)
         bridge = on_bridge(await bridges.home(key, body.conference_id, body.bridge))
-        return await placed(bridges, asked(body, key, bridge), response)
+        return await placed(bridges, asked(body, key, bridge), response, patience(prefer))
 
     @router.get("/{dial_out_id}", response_model_exclude_none=True)
     async def read(dial_out_id: UUID, tenant_id: Annotated[UUID, Query()]) -> DialOutAnswer:
@@ -170,9 +197,11 @@ def dial_outs(bridges: Bridges, ledger: Ledger) -> APIRouter:
     return router
 
 
-async def placed(bridges: Bridges, request: DialOutRequest, response: Response) -> DialOutAnswer:
+async def placed(
+    bridges: Bridges, request: DialOutRequest, response: Response, patience_seconds: float
+) -> DialOutAnswer:
     """Have a call placed and return what came of it; raise ``Refused`` if nothing did."""
-    outcome, dial_out = await bridges.place(request)
+    outcome, dial_out = await bridges.place(request, patience_seconds=patience_seconds)
     match outcome:
         case RequestOutcome.EXISTS_WITH_DIFFERENT_TERMS:
             raise conflict(request.key)
@@ -186,6 +215,12 @@ async def placed(bridges: Bridges, request: DialOutRequest, response: Response) 
         f"/v1/dial-outs/{request.key.dial_out_id}?tenant_id={request.key.tenant_id}"
     )
     return _answer(dial_out)
+
+
+def patience(prefer: str | None) -> float:
+    """Return for how many seconds a client would wait, by its ``Prefer`` header or as a rule."""
+    wait = _WAIT.search(prefer or "")
+    return PATIENCE_SECONDS if wait is None else min(float(wait[1]), PATIENCE_SECONDS_MAX)
 
 
 def asked(body: CallBody, key: DialOutKey, bridge: BridgeName) -> DialOutRequest:

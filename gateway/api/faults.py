@@ -1,7 +1,7 @@
 """What the API answers when it does not do what it was asked: one shape for all of it."""
 
 import hmac
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Annotated
 from uuid import UUID
 
@@ -9,6 +9,7 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security.utils import get_authorization_scheme_param
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
@@ -17,6 +18,7 @@ from gateway.core.dial_out import BridgeName
 from gateway.core.key import DialOutKey
 from gateway.dialer import BridgeUnavailable, CallNotPlaced
 from gateway.ledger import LedgerUnavailable
+from gateway.waiting_room import Overloaded
 
 RETRY_AFTER_SECONDS = "2"
 _HEADERS = {
@@ -36,6 +38,8 @@ class Fault(BaseModel):
     dial_out_id: UUID | None = None
 
 
+_UNAUTHORIZED = Fault(reason="unauthorized", message="Send the token as a bearer token.")
+
 FAULTS: dict[int | str, dict[str, object]] = {
     401: {"model": Fault, "description": "The token is absent or wrong."},
     403: {"model": Fault, "description": "The dial-out is refused; `reason` says why."},
@@ -44,7 +48,10 @@ FAULTS: dict[int | str, dict[str, object]] = {
         "model": Fault,
         "description": "The id was used for another dial-out, or a bridge must be named.",
     },
-    503: {"model": Fault, "description": "Asterisk or the ledger is away; try again."},
+    503: {
+        "model": Fault,
+        "description": "Asterisk or the ledger is away, or too much is asked for; try again.",
+    },
 }
 
 
@@ -90,12 +97,21 @@ def authorization(token: str) -> Callable[..., Awaitable[None]]:
     async def authorize(
         credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
     ) -> None:
-        given = credentials.credentials if credentials else ""
-        if not hmac.compare_digest(given.encode(), token.encode()):
-            fault = Fault(reason="unauthorized", message="Send the token as a bearer token.")
-            raise Refused(401, fault)
+        if not _is_token(credentials.credentials if credentials else "", token):
+            raise Refused(401, _UNAUTHORIZED)
 
     return authorize
+
+
+def bears_one_of(tokens: Iterable[str], header: str | None) -> bool:
+    """Return whether the value of an ``Authorization`` header is any of the tokens."""
+    scheme, given = get_authorization_scheme_param(header)
+    return scheme.lower() == "bearer" and any(_is_token(given, token) for token in tokens)
+
+
+def unauthorized() -> JSONResponse:
+    """Return the answer to whoever has no token."""
+    return _fault(401, _UNAUTHORIZED, _HEADERS[401])
 
 
 def handle_faults(api: FastAPI) -> None:
@@ -126,9 +142,23 @@ def handle_faults(api: FastAPI) -> None:
     async def ledger_away(_request: Request, _error: LedgerUnavailable) -> JSONResponse:
         return _away("ledger_unavailable", "The ledger does not answer.", SAME_ID)
 
+    @api.exception_handler(Overloaded)
+    async def overloaded(_request: Request, error: Overloaded) -> JSONResponse:
+        return crowded(error.retry_seconds)
+
     @api.exception_handler(HTTPException)
     async def http_fault(_request: Request, error: HTTPException) -> JSONResponse:
         return _fault(error.status_code, Fault(reason="http", message=str(error.detail)))
+
+
+def crowded(retry_seconds: int) -> JSONResponse:
+    """Return the answer to whoever there is no room for."""
+    fault = Fault(reason="overloaded", message=f"More is asked for than can be done. {SAME_ID}")
+    return _fault(503, fault, {"Retry-After": str(retry_seconds)})
+
+
+def _is_token(given: str, token: str) -> bool:
+    return hmac.compare_digest(given.encode(), token.encode())
 
 
 def _away(reason: str, message: str, advice: str) -> JSONResponse:

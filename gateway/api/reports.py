@@ -75,7 +75,7 @@ def report_routes(provisioning: Provisioning, reports: Reports) -> APIRouter:
         wanted = await _period_of_calls(reports, since, until, tenant)
         calls = reports.usage(tenant_id, wanted.since, wanted.until, unanswered=unanswered)
         cells = (row.cells() async for call in calls for row in usage_rows(call))
-        return await _streamed(media, usage.COLUMNS, cells)
+        return await streamed(media, usage.COLUMNS, cells)
 
     @router.get("/pool")
     async def report_pool(
@@ -97,7 +97,7 @@ def report_routes(provisioning: Provisioning, reports: Reports) -> APIRouter:
             wanted = _period(since, until, tenant)
             start, end = wanted.since, wanted.last
         rows = fund_rows(reports.standings(tenant_id, start, end), now)
-        return await _streamed(media, funds.COLUMNS, (row.cells() async for row in rows))
+        return await streamed(media, funds.COLUMNS, (row.cells() async for row in rows))
 
     @router.get("/organizers")
     async def report_organizers(
@@ -109,7 +109,7 @@ def report_routes(provisioning: Provisioning, reports: Reports) -> APIRouter:
         wanted = await _period_of_calls(reports, since, until, tenant)
         found = reports.organizers(tenant_id, wanted.since, wanted.until)
         rows = await organizer_rows(found, tenant.currency)
-        return await _streamed(media, organizers.COLUMNS, _each([row.cells() for row in rows]))
+        return await streamed(media, organizers.COLUMNS, _each([row.cells() for row in rows]))
 
     return router
 
@@ -173,9 +173,10 @@ def _invalid(fault: PeriodFault) -> Refused:
     return Refused(422, Fault(reason="invalid_period", message=str(fault)))
 
 
-async def _streamed(
+async def streamed(
     media: Media, columns: Sequence[str], cells: AsyncIterable[Cells]
 ) -> StreamingResponse:
+    """Answer with rows as they come. Raises what the first of them raises, before any answer."""
     pieces = json_text(cells) if media is Media.JSON else csv_text(columns, cells)
     chunks = in_chunks(pieces)
     # The first one is read before the status is told: a ledger that is away is a 503 then.

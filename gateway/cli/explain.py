@@ -15,6 +15,7 @@ from gateway import db
 from gateway.cli.terminal import (
     EXIT_FINDINGS,
     JsonOption,
+    cell,
     checked,
     console,
     fail,
@@ -26,7 +27,7 @@ from gateway.cli.terminal import (
 )
 from gateway.core.dial_out import BridgeName, DialOut, DialOutKind
 from gateway.core.facts import OrganizerId
-from gateway.explainer import Answer, Explainer, question, recorded
+from gateway.explainer import Answer, Evidence, Explainer, question, recorded
 from gateway.inquiry import Inquiry
 from gateway.ledger import Ledger, LedgerUnavailable
 from gateway.provisioning.forms import CONFERENCE_ID, PERSON_ID
@@ -94,7 +95,8 @@ def explain(
 
     async def ask(explainer: Explainer, ledger: Ledger) -> Answer:
         if dial_out_id is not None:
-            return recorded(await _dial_out(ledger, dial_out_id, tenant))
+            dial_out = await _dial_out(ledger, dial_out_id, tenant)
+            return recorded(dial_out, await ledger.outages_of(dial_out))
         assert whose is not None, "checked above"
         assert on is not None, "found above"
         request = question(
@@ -180,6 +182,8 @@ def _parts(answer: Answer) -> Iterator[Text | Table]:
     summary = answer.summary()
     yield _verdict(summary)
     yield _table("request", summary["request"])
+    if answer.evidence is not None:
+        yield _evidence(answer.evidence)
     explanation = summary["explanation"]
     if explanation is None:
         yield Text("This dial-out is of a version that stored no reasons in this form.")
@@ -222,6 +226,28 @@ def _table(title: str, values: dict[str, Any]) -> Table:
         if value is not None:
             table.add_row(name, _shown(value))
     return table
+
+
+def _evidence(evidence: Evidence) -> Table:
+    """Return how the end of a call is known, how long it may have lasted, and what was away."""
+    table = _table(
+        "evidence",
+        {
+            "end": evidence.evidence or "none: the call goes on",
+            "least": _seconds(evidence.least_seconds),
+            "most": _seconds(evidence.most_seconds),
+            "billed": _seconds(evidence.billed_seconds),
+            "billed by": evidence.unproved,
+        },
+    )
+    for outage in evidence.outages:
+        times = f"{cell(outage.began_at)} to {cell(outage.ended_at)}"
+        table.add_row(f"outage, {outage.kind}", printable(f"{times}, {outage.detail}"))
+    return table
+
+
+def _seconds(seconds: int | None) -> str | None:
+    return None if seconds is None else f"{seconds} s"
 
 
 def _rules(rules: list[dict[str, Any]]) -> Table:

@@ -15,6 +15,7 @@ from gateway.cli.audit import audit_cli
 from gateway.cli.callees import callee_cli
 from gateway.cli.credits import credits_cli
 from gateway.cli.explain import explain
+from gateway.cli.gaps import gaps
 from gateway.cli.guard import guard_cli
 from gateway.cli.ledger import ledger_cli
 from gateway.cli.licences import licence_cli
@@ -27,6 +28,7 @@ from gateway.cli.prefixes import block_cli
 from gateway.cli.rate_decks import deck_cli
 from gateway.cli.replay import replay
 from gateway.cli.reports import report_cli
+from gateway.cli.simulate import simulate
 from gateway.cli.tenants import tenant_cli
 from gateway.cli.terminal import (
     EXIT_FINDINGS,
@@ -37,6 +39,7 @@ from gateway.cli.terminal import (
     new_table,
     read,
 )
+from gateway.grants import JournalUnusable
 from gateway.settings import read_database_settings, read_settings
 
 cli = typer.Typer(
@@ -62,7 +65,9 @@ cli.add_typer(audit_cli, name="audit")
 cli.add_typer(outbox_cli, name="outbox")
 cli.add_typer(report_cli, name="report")
 cli.command()(explain)
+cli.command()(gaps)
 cli.command()(replay)
+cli.command()(simulate)
 
 
 def main() -> None:
@@ -78,7 +83,7 @@ def serve() -> None:
     faults: list[str] = []
     try:
         uvloop.run(app.serve(settings))
-    except* AmiLoginRefused as refused:
+    except* (AmiLoginRefused, JournalUnusable) as refused:
         faults = messages(refused)
     if faults:
         fail("\n".join(faults))

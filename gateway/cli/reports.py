@@ -99,7 +99,7 @@ def report_usage(
 
     Years of calls need little memory. A file is there whole, or not at all.
     """
-    _one_output(csv, as_json=as_json)
+    one_output(csv, as_json=as_json)
     draw = None if chart is None else _drawing(chart)
 
     async def export(provisioning: Provisioning, reports: Reports) -> None:
@@ -110,7 +110,7 @@ def report_usage(
         if csv is None and not as_json:
             await _show_usage(rows, tally, whose)
         else:
-            await _write(usage.COLUMNS, rows, csv=csv)
+            await write(usage.COLUMNS, rows, csv=csv)
         if draw is not None and chart is not None:
             with _writing(chart), replaced(chart) as file:
                 draw(
@@ -120,7 +120,7 @@ def report_usage(
                     currency=whose.currency,
                 )
 
-    _run(export)
+    run(export)
 
 
 @report_cli.command("pool")
@@ -137,7 +137,7 @@ def report_pool(
     as_json: JsonOption = False,
 ) -> None:
     """Show what each source was granted, and what of it is used, reserved, available, lapsed."""
-    _one_output(csv, as_json=as_json)
+    one_output(csv, as_json=as_json)
     if since is None and until is not None:
         fail("--to needs --from.")
     now = datetime.now(UTC)
@@ -152,9 +152,9 @@ def report_pool(
         if csv is None and not as_json:
             console().print(_fund_table([row async for row in rows]))
         else:
-            await _write(funds.COLUMNS, rows, csv=csv)
+            await write(funds.COLUMNS, rows, csv=csv)
 
-    _run(ask)
+    run(ask)
 
 
 @report_cli.command("organizers")
@@ -166,7 +166,7 @@ def report_organizers(
     as_json: JsonOption = False,
 ) -> None:
     """Show what each organizer's calls came to, and how many were refused for which reason."""
-    _one_output(csv, as_json=as_json)
+    one_output(csv, as_json=as_json)
 
     async def ask(provisioning: Provisioning, reports: Reports) -> None:
         whose = await tenant_named(provisioning, tenant, as_json=as_json)
@@ -176,9 +176,9 @@ def report_organizers(
         if csv is None and not as_json:
             console().print(_organizer_table(rows))
         else:
-            await _write(organizers.COLUMNS, _each(rows), csv=csv)
+            await write(organizers.COLUMNS, _each(rows), csv=csv)
 
-    _run(ask)
+    run(ask)
 
 
 class _Tally:
@@ -309,7 +309,7 @@ async def _each(rows: Sequence[Row]) -> AsyncIterator[Row]:
         yield row
 
 
-async def _write(columns: Sequence[str], rows: AsyncIterable[Row], *, csv: Path | None) -> None:
+async def write(columns: Sequence[str], rows: AsyncIterable[Row], *, csv: Path | None) -> None:
     """Write a whole report: as JSON to standard output, or as CSV there or to a file."""
     cells = (row.cells() async for row in rows)
     if csv is None:
@@ -335,7 +335,8 @@ def _writing(path: Path) -> Iterator[None]:
         fail(f"{printable(path)} cannot be written: {error.strerror}")
 
 
-def _one_output(csv: Path | None, *, as_json: bool) -> None:
+def one_output(csv: Path | None, *, as_json: bool) -> None:
+    """End the command if a report is to be written in two ways."""
     if csv is not None and as_json:
         fail("Say --csv or --json, not both.")
 
@@ -368,7 +369,7 @@ async def _period_of_calls(
         fail(str(fault))
 
 
-def _run(ask: Ask) -> None:
+def run(ask: Ask) -> None:
     """Have a report made, on a connection that can change nothing."""
     patient = (
         read(read_admin_settings)

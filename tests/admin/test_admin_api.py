@@ -1,7 +1,7 @@
 """Provisioning over HTTP: who may, what is answered, and that no call waits for it. Never a 500."""
 
 import asyncio
-import time
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -12,6 +12,7 @@ from fastapi import FastAPI
 
 from gateway import db
 from gateway.api.admin import SHEET_BYTES_MAX, Administration
+from gateway.api.service import REQUESTS_MAX
 from gateway.ledger import Ledger, Provisioning, Reports
 from gateway.settings import AdminSettings
 from tests.admin.conftest import ADMIN_TOKEN, CALLS_TOKEN, api_of, client
@@ -457,6 +458,21 @@ async def test_sheets_may_be_long_and_nothing_else_may(
         assert (await stranger.post("/v1/dial-outs", content=long_sheet)).status_code == 413
 
 
+async def test_strangers_do_not_shut_the_api(api: FastAPI, admin: httpx.AsyncClient) -> None:
+    """As many as there are places, who send half a body each: 401 to all, and nobody waits."""
+
+    async def stalled() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.Event().wait()
+
+    async with client(api, None) as stranger, asyncio.timeout(4):
+        asking = [stranger.post("/v1/dial-outs", content=stalled()) for _ in range(REQUESTS_MAX)]
+        refused = await asyncio.gather(*asking)
+
+        assert {answer.status_code for answer in refused} == {401}
+        assert (await admin.get("/v1/admin/tenants")).status_code == 200
+
+
 async def test_a_ledger_that_is_away_is_503(gateway_pool: db.Pool) -> None:
     """The same answer as for calls; a program asks again."""
     nowhere = AdminSettings.model_validate({"dsn": "postgresql:///absent?host=/nowhere"})
@@ -495,13 +511,10 @@ async def test_calls_do_not_wait_for_provisioning(
             while await owner.fetchval(waiting) < 2:
                 await asyncio.sleep(0.01)
 
-        started = time.monotonic()
         await ledger.ping()
-        took = time.monotonic() - started
 
         assert not any(task.done() for task in stuck)
     answers = await asyncio.gather(*stuck)
-    assert took < 1.0
     assert {answer.status_code for answer in answers} == {200}
 
 
@@ -513,7 +526,9 @@ async def test_the_description_names_every_answer(api: FastAPI) -> None:
         for method, operation in methods.items():
             if path.startswith("/v1/admin"):
                 conflict = set() if method == "get" else {"409"}
-                assert {"401", "404", "422", "503"} | conflict <= set(operation["responses"]), path
+                absent = {"404"} if "{" in path else set()
+                answers = {"401", "422", "503"} | conflict | absent
+                assert answers <= set(operation["responses"]), path
                 assert operation["description"]
     organizer_body = document["components"]["schemas"]["OrganizerForm"]
     assert set(organizer_body["required"]) == {"organizer_id", "region", "dial_out_permission"}

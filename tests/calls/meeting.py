@@ -31,6 +31,10 @@ from gateway.ledger import (
 Answer = dict[str, Any]
 
 ORGANIZER = OrganizerId("alice")
+ELSEWHERE = BridgeName("elsewhere")
+PATIENT = {"Prefer": "wait=10"}
+"""What a client says that asks for many calls at once, and would rather wait than be refused."""
+
 _LONDON = count(10)
 
 
@@ -144,11 +148,14 @@ class Meeting:
     async def set_aside_of_pool(
         self,
         seconds: int,
-        bridge: BridgeName = MAIN_BRIDGE,
+        bridge: BridgeName = ELSEWHERE,
         number: str = "+442079460000",
         **asked: Any,
     ) -> DialOutKey:
-        """Reserve some of the pool for a call that whoever reserved it never places."""
+        """Reserve some of the pool for a call that whoever reserved it never places.
+
+        On a bridge that no gateway serves, or it would be given back in seconds.
+        """
         now = datetime.now(UTC)
         key = DialOutKey(tenant_id=self.tenant_id, dial_out_id=uuid4())
         outcome, _ = await self.ledger.reserve(
@@ -180,6 +187,18 @@ class Meeting:
         )
         assert outcome is RequestOutcome.RESERVED
         return key
+
+    async def set_aside(self, number: str, conference_id: str) -> str:
+        """Reserve for a call as ``post`` asks for it, and let nobody begin it; return its id."""
+        key = await self.set_aside_of_pool(
+            60,
+            MAIN_BRIDGE,
+            number=number,
+            kind=DialOutKind.ADD_PARTICIPANT,
+            initiator_id="guest@example.com",
+            conference_id=conference_id,
+        )
+        return str(key.dial_out_id)
 
     async def post(self, number: str, **fields: Any) -> httpx.Response:
         """Ask for a telephone to be called."""
@@ -248,10 +267,10 @@ class Meeting:
         ]
         return balance
 
-    async def rings(self, number: str) -> None:
-        """Return once the carrier has been asked to ring this number."""
+    async def rings(self, number: str, times: int = 1) -> None:
+        """Return once the carrier has been asked to ring this number, so often in all."""
         async with asyncio.timeout(5):
-            while not self.invites(number):
+            while self.invites(number) < times:
                 await asyncio.sleep(0.02)
 
     def invites(self, number: str) -> int:

@@ -44,6 +44,7 @@ async def test_the_same_telephone_is_called_again(meeting: Meeting) -> None:
     ended = await meeting.read(old["dial_out_id"])
     assert (ended["state"], ended["disposition"]) == ("ended", "answered")
     assert ended["ended_at"] <= new["requested_at"]
+    await meeting.rings(number, 2)
     assert meeting.invites(number) == 2
     await meeting.cancel(new["dial_out_id"])
     await meeting.ended(new["dial_out_id"])
@@ -59,6 +60,7 @@ async def test_a_call_that_has_ended_is_called_back_too(meeting: Meeting) -> Non
     new = (await call_back(meeting, old["dial_out_id"])).json()
 
     await meeting.ended(new["dial_out_id"])
+    await meeting.rings(number, 2)
     assert meeting.invites(number) == 2
     await meeting.assert_books_are_clean()
 
@@ -81,9 +83,33 @@ async def test_a_retry_is_the_same_call_back(meeting: Meeting, named_by: str) ->
 
     assert sorted(response.status_code for response in responses) == [200, 200, 200, 200, 201]
     [dial_out_id] = {response.json()["dial_out_id"] for response in responses}
+    await meeting.rings(number, 2)
     assert meeting.invites(number) == 2
     await meeting.cancel(dial_out_id)
     await meeting.ended(dial_out_id)
+    await meeting.assert_books_are_clean()
+
+
+async def test_a_retry_by_way_of_another_gateway_is_the_same_call_back(
+    meeting: Meeting, second: Service
+) -> None:
+    """Asked of both at once, neither hangs up what the other has just placed."""
+    async with second.client() as client:
+        ways = (meeting, replace(meeting, client=client))
+        for _ in range(5):
+            number, chosen = london("10"), {"dial_out_id": str(uuid4())}
+            old = await call_me(meeting, number)
+
+            responses = await asyncio.gather(
+                *(call_back(way, old["dial_out_id"], json=chosen) for way in ways * 2)
+            )
+
+            assert sorted(each.status_code for each in responses) == [200, 200, 200, 201]
+            assert (await meeting.answered(chosen["dial_out_id"]))["state"] == "answered"
+            await meeting.rings(number, 2)
+            assert meeting.invites(number) == 2
+            await meeting.cancel(chosen["dial_out_id"])
+            await meeting.ended(chosen["dial_out_id"])
     await meeting.assert_books_are_clean()
 
 
@@ -171,6 +197,7 @@ async def test_a_call_back_is_decided_anew(meeting: Meeting) -> None:
     used = (await meeting.read(old["dial_out_id"]))["billable_seconds"]
     assert new["talk_seconds"] == 60 - used
     assert (refused.status_code, refused.json()["reason"]) == (403, "pool_exhausted")
+    await meeting.rings(number, 2)
     assert meeting.invites(number) == 2
 
 
@@ -196,6 +223,7 @@ async def test_nobody_is_called_back_before_the_old_call_is_settled(
     again = await call_back(meeting, old["dial_out_id"], json=chosen)
 
     assert again.is_success
+    await meeting.rings(number, 2)
     assert meeting.invites(number) == 2
     await meeting.cancel(chosen["dial_out_id"])
     await meeting.ended(chosen["dial_out_id"])

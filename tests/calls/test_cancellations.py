@@ -11,7 +11,7 @@ import pytest
 
 from gateway.core.dial_out import BridgeName
 from gateway.lab.service import Service
-from tests.calls.meeting import Meeting, london
+from tests.calls.meeting import PATIENT, Meeting, london
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -103,7 +103,9 @@ async def test_cancelled_at_every_instant(meeting: Meeting) -> None:
     async def place(turns: int) -> None:
         for _ in range(turns * 40):
             await asyncio.sleep(0)
-        await meeting.post(numbers[turns], dial_out_id=ids[turns], conference_id="race")
+        await meeting.post(
+            numbers[turns], dial_out_id=ids[turns], conference_id="race", headers=PATIENT
+        )
 
     placing = asyncio.gather(*(place(turns) for turns in range(len(ids))))
     said: dict[str, set[str]] = {outcome: set() for outcome in NOTHING}

@@ -117,6 +117,10 @@ TALKS = (
 )
 
 
+APART_SECONDS = 0.2
+"""From one call to the next, so that none answers while others are being set up."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
     """A stack of this module's own, because a call without media must end soon here."""
@@ -179,7 +183,11 @@ async def done(site: Site) -> dict[str, Done]:
         )
         for each in TALKS
     )
-    return dict(await asyncio.gather(*silent, *talks))
+    calls = []
+    for each in (*silent, *talks):
+        calls.append(asyncio.create_task(each))
+        await asyncio.sleep(APART_SECONDS)
+    return dict(await asyncio.gather(*calls))
 
 
 @pytest.mark.parametrize("silent", SILENT, ids=lambda silent: silent.what)

@@ -221,8 +221,8 @@ async def test_each_leg_is_charged_as_its_caller_saw_it(site: Site) -> None:
     )
     seen = await asyncio.gather(
         site.caller.call(by_minute, 3.4),
-        site.caller.call(withheld, 7.3, caller=WITHHELD),
-        site.caller.call(free_for_callers, 12.6),
+        site.caller.call(withheld, 8.4, caller=WITHHELD),
+        site.caller.call(free_for_callers, 13.6),
         site.caller.call(standard, 3.0),
     )
     legs = [await site.ended(number) for number in (by_minute, withheld, free_for_callers)]
@@ -490,7 +490,7 @@ async def test_a_leg_that_never_comes_in_is_given_back(site: Site) -> None:
         now_ms = int(datetime.now(UTC).timestamp() * 1000)
         sayings = (
             ("none", "1"),
-            ("none", "9" * 18),
+            ("none", "9" * 13),
             ("none", str(now_ms)),
             (str(now_ms - 60_000), str(now_ms - 60_000)),
             (str(now_ms + 60_000), str(now_ms + 60_000)),

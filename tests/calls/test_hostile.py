@@ -15,7 +15,7 @@ from gateway.core.reasons import Reason
 from gateway.lab.stack import Stack
 from tests.calls.conftest import APPLICATION, APPLICATION_SECRET
 from tests.calls.hostile import GOOD_NUMBER, TEXTS, texts
-from tests.calls.meeting import ORGANIZER, Meeting, london
+from tests.calls.meeting import ORGANIZER, PATIENT, Meeting, london
 from tests.gate.ami_socket import AmiSocket
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -72,7 +72,7 @@ async def test_no_hostile_number_passes_the_api(meeting: Meeting) -> None:
     """Each of the five hundred is answered with the field that is wrong, or the reason."""
     before = meeting.carrier.invites()
 
-    answers = await at_once(meeting.post(text) for text in texts(GOOD_NUMBER))
+    answers = await at_once(meeting.post(text, headers=PATIENT) for text in texts(GOOD_NUMBER))
 
     assert len(answers) == TEXTS
     assert all(_says_why("number", answer) for answer in answers)
@@ -132,7 +132,9 @@ async def test_a_meeting_may_be_called_anything_and_nobody_is_hurt(meeting: Meet
     names = [text for text in texts("Weekly sales") if _can_be_told(text)][:25]
     before = len(meeting.carrier.invites())
 
-    answers = await at_once(meeting.post(number, meeting_name=name) for name in names)
+    answers = await at_once(
+        meeting.post(number, meeting_name=name, headers=PATIENT) for name in names
+    )
 
     assert {answer.status_code for answer in answers} == {201}
     await at_once(meeting.ended(answer.json()["dial_out_id"]) for answer in answers)

@@ -10,7 +10,6 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from gateway.core.dial_out import DialOutKind
 from gateway.lab.service import Service
 from gateway.lab.stack import Stack
 from tests.calls.conftest import OPTIONS
@@ -116,14 +115,7 @@ async def test_what_a_gateway_reserved_that_died_is_begun_by_another(
 ) -> None:
     """Asked of both again, whoever takes it over: soon, and once."""
     number, room = london("80"), hall.new_room()
-    key = await hall.meeting.set_aside_of_pool(
-        60,
-        number=number,
-        kind=DialOutKind.ADD_PARTICIPANT,
-        initiator_id="guest@example.com",
-        conference_id=room,
-    )
-    dial_out_id = str(key.dial_out_id)
+    dial_out_id = await hall.meeting.set_aside(number, room)
 
     async with asyncio.timeout(TAKEN_OVER_SECONDS_MAX):
         answers = await ask_both(hall, beside, number, dial_out_id=dial_out_id, conference_id=room)

@@ -222,6 +222,7 @@ async def test_too_many_watchers_are_turned_away(meeting: Meeting) -> None:
         assert b"too_many_watchers" in fault[0]
         number = london("80")
         another = await meeting.place(number)
+        await meeting.rings(number)
         assert meeting.invites(number) == 1
         await meeting.cancel(another["dial_out_id"])
 

@@ -6,7 +6,9 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import UUID
 
 import asyncpg
 import httpx
@@ -14,6 +16,7 @@ import pytest
 import pytest_asyncio
 
 from gateway import db
+from gateway.core.key import DialOutKey
 from gateway.lab.service import Service
 from gateway.lab.stack import Stack, stack
 from gateway.ledger import Ledger, Provisioning
@@ -26,6 +29,11 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 GATE_SECONDS = 3
 HEARTBEAT_SECONDS_MAX = 6
+AWAY_SECONDS = 6.5
+"""How long Asterisk is away. With its start and the second look at the channels it is more than
+the ten seconds after which calls are noted as alive."""
+SEEN_WITHIN = timedelta(seconds=3)
+"""From one heartbeat to the next, and a second."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,19 +206,61 @@ async def test_without_asterisk_nothing_is_reserved(site: Site) -> None:
 async def test_a_call_that_vanished_with_asterisk_is_billed_as_long_as_it_was_seen(
     site: Site,
 ) -> None:
-    """Asterisk killed: no hangup, no record. Nobody is billed for a second that nobody saw."""
+    """Asterisk killed: no hangup, no record. Nobody is billed for a second that nobody saw.
+
+    Nor is a call taken for alive, once the link is back, that no list has shown since.
+    """
     placed = await site.meeting.place(london("10"))
     await site.meeting.answered(placed["dial_out_id"])
     begun = asyncio.get_running_loop().time()
 
     await site.parts.asterisk.kill()
     lasted = asyncio.get_running_loop().time() - begun
+    await asyncio.sleep(AWAY_SECONDS)
     await site.parts.asterisk.start()
     ended = await site.meeting.ended(placed["dial_out_id"], seconds=30)
 
     assert ended["disposition"] == "answered"
     assert ended["billable_seconds"] <= math.ceil(lasted) + 1
     await site.meeting.assert_books_are_clean()
+
+
+async def test_when_calls_were_seen_last_is_noted_though_one_tenant_is_stuck(site: Site) -> None:
+    """Of Asterisk's death the ledger hears what is known, of each tenant as soon as it can."""
+    other = await site.meeting.another()
+    placed = [(each, await each.place(london("10"))) for each in (site.meeting, other)]
+    for each, call in placed:
+        await each.answered(call["dial_out_id"])
+    await asyncio.sleep(SEEN_WITHIN.total_seconds())  # what is to be noted, and no list has shown
+    owner = await asyncpg.connect(site.parts.owner.dsn.get_secret_value())
+    try:
+        async with owner.transaction():
+            await owner.execute(
+                "SELECT FROM dialout.dial_out WHERE tenant_id = $1 FOR UPDATE",
+                site.meeting.tenant_id,
+            )
+            await site.parts.asterisk.kill()
+            seen_from = datetime.now(UTC) - SEEN_WITHIN
+            await seen(other, placed[1][1]["dial_out_id"], seen_from)
+    finally:
+        await owner.close()
+    await seen(site.meeting, placed[0][1]["dial_out_id"], seen_from)
+    await site.parts.asterisk.start()
+
+    for each, call in placed:
+        ended = await each.ended(call["dial_out_id"], seconds=30)
+        assert ended["billable_seconds"] > 0
+        await each.assert_books_are_clean()
+
+
+async def seen(meeting: Meeting, dial_out_id: str, since: datetime) -> None:
+    """Return once the ledger knows that a call was alive after an instant."""
+    key = DialOutKey(tenant_id=meeting.tenant_id, dial_out_id=UUID(dial_out_id))
+    async with asyncio.timeout(10):
+        while (row := await meeting.ledger.dial_out(key)) is None or (
+            row.seen_at is None or row.seen_at < since
+        ):
+            await asyncio.sleep(0.05)
 
 
 async def test_without_its_database_the_gateway_refuses_and_comes_back(site: Site) -> None:

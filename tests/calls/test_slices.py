@@ -25,7 +25,7 @@ from tests.calls.meeting import Answer, Meeting, london
 from tests.calls.test_recovery import until_ready
 from tests.gate.ami_socket import AmiSocket
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
 
 SLICE_SECONDS = 5
 LONGEST_SECONDS = 14
@@ -39,6 +39,14 @@ SLICED = OPTIONS | {
     "DIALOUT_CALL__EXTEND_AHEAD_SECONDS": "1",
 }
 UNTIL_CUT_SECONDS = LONGEST_SECONDS + 10
+
+# For a gateway that starts while the first slice runs.
+LONG_SLICE_SECONDS = 10
+LONG_LONGEST_SECONDS = 24
+LONG_SLICED = SLICED | {
+    "DIALOUT_CALL__SLICE_SECONDS": str(LONG_SLICE_SECONDS),
+    "DIALOUT_CALL__TALK_SECONDS_MAX": str(LONG_LONGEST_SECONDS),
+}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -95,13 +103,14 @@ async def parts() -> AsyncIterator[Stack]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def site(parts: Stack, tmp_path: Path) -> AsyncIterator[Site]:
+async def site(request: pytest.FixtureRequest, parts: Stack, tmp_path: Path) -> AsyncIterator[Site]:
     """A gateway of this test alone, whose slices are short."""
     log = tmp_path / "gateway.log"
+    options = getattr(request, "param", SLICED)
     async with (
         AsyncExitStack() as opened,
         db.pool(parts.owner) as pool,
-        Service(parts.asterisk, database=parts.gateway, output=log, options=SLICED) as service,
+        Service(parts.asterisk, database=parts.gateway, output=log, options=options) as service,
         service.client() as client,
         AmiSocket(
             parts.asterisk.host, parts.asterisk.ami_port, APPLICATION, APPLICATION_SECRET
@@ -242,6 +251,7 @@ async def test_asterisk_warns_and_cuts_without_a_gateway(site: Site) -> None:
     await site.meeting.assert_books_are_clean()
 
 
+@pytest.mark.parametrize("site", [LONG_SLICED], indirect=True, ids=["long slices"])
 async def test_a_gateway_that_was_restarted_pays_on(site: Site) -> None:
     """It finds the call alive; what its predecessor had set aside, and not told, counts too."""
     async with ear_on(site.parts.carrier.ear_port) as ear:
@@ -253,19 +263,19 @@ async def test_a_gateway_that_was_restarted_pays_on(site: Site) -> None:
             key_of(site.meeting, placed), slices=1, at=datetime.now(UTC)
         )
         await site.service.start()
-        ended = await site.meeting.ended(placed["dial_out_id"], UNTIL_CUT_SECONDS)
+        ended = await site.meeting.ended(placed["dial_out_id"], LONG_LONGEST_SECONDS + 10)
         talked = await site.talked_seconds(leg)
     answered_at = await site.answered_at(leg)
 
     assert extension.outcome is ExtendOutcome.EXTENDED
-    assert talked == pytest.approx(LONGEST_SECONDS, abs=0.1)
+    assert talked == pytest.approx(LONG_LONGEST_SECONDS, abs=0.1)
     assert await slices_of(site.meeting, placed) == 3
-    assert ended["billable_seconds"] == LONGEST_SECONDS
+    assert ended["billable_seconds"] == LONG_LONGEST_SECONDS
     *sooner, warned_at = telephone.heard_at()
-    assert is_told(warned_at, answered_at + LONGEST_SECONDS)
+    assert is_told(warned_at, answered_at + LONG_LONGEST_SECONDS)
     # Until the second gateway moves the limit, the end of the first slice is the end.
     assert len(sooner) <= 1
-    assert all(is_told(at, answered_at + SLICE_SECONDS) for at in sooner)
+    assert all(is_told(at, answered_at + LONG_SLICE_SECONDS) for at in sooner)
     await site.meeting.assert_books_are_clean()
 
 

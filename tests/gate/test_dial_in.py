@@ -177,6 +177,19 @@ async def test_without_an_answer_only_a_toll_leg_comes_in(scene: Scene) -> None:
     assert "Local/" in members
 
 
+async def test_a_gateway_without_room_has_no_toll_leg_wait(scene: Scene) -> None:
+    """It goes on as without a gateway, and sooner; any other leg hears that nobody decides."""
+    toll, other = await asyncio.gather(waits(scene, TOLL), waits(scene))
+    for leg in (toll, other):
+        await answer(scene, leg, f"{leg.visit}:overloaded")
+    await asyncio.gather(joined(scene, toll.room, 2.0), ends(scene.gateway, other.uniqueid, 15.0))
+
+    assert not any(
+        each.get("Event") == "ConfbridgeJoin" and each.get("Conference") == other.room
+        for each in scene.intruder.events
+    )
+
+
 async def test_without_a_gateway_nobody_waits(silent_gateway: Scene) -> None:
     """A toll leg comes in at once, and any other hears that there is nobody to ask."""
     room, other = f"room-{uuid4().hex[:8]}", f"room-{uuid4().hex[:8]}"

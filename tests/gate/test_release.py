@@ -121,3 +121,17 @@ async def test_the_only_dial_to_the_trunk_has_no_features(scene: Scene) -> None:
 
     assert len(dials) == 1
     assert "@dialout-trunk,${DIALOUT_RING_SECONDS},iL(${DIALOUT_TALK_MS}))" in dials[0]
+
+
+async def test_a_channel_that_waits_says_on_which_visit(scene: Scene) -> None:
+    """Another gateway answers only who waits: the visit can be read then, and never later."""
+    visit = await scene.reach_gate()
+
+    waiting = await scene.visit(visit)
+    await scene.release(visit, scene.allow(visit, new_number("80")))
+    await scene.gateway.event("DialBegin", Uniqueid=visit.uniqueid)
+    dialing = await scene.visit(visit)
+    await scene.hangup(visit.channel)
+    await scene.ended(visit.uniqueid)
+
+    assert (waiting, dialing) == (visit.visit, "")

@@ -90,8 +90,9 @@ async def test_what_is_not_taken_in_is_sent_again(
 ) -> None:
     """Under the same id, with the same body, after a wait; and no redirect is followed."""
     office.listener.answers = deque([answer, answer])
+    timeout_seconds = 1.0 if fault == "timeout" else 10.0
     with capture_logs() as logs:
-        await office.courier(office.receiver(timeout_seconds=0.3)).deliver_due()
+        await office.courier(office.receiver(timeout_seconds=timeout_seconds)).deliver_due()
 
     assert [event.fault for event in await office.events()] == [fault] * 2
     assert await office.states() == [DeliveryState.PENDING] * 2

@@ -1,6 +1,7 @@
 """Settings: where they come from, and what is said of wrong ones."""
 
 import os
+from datetime import UTC
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,13 @@ from gateway.core.dial_out import MAIN_BRIDGE, BridgeName
 from gateway.core.e164 import Region
 from gateway.core.rating import Seconds
 from gateway.core.trunk import Trunk
-from gateway.settings import Settings, SettingsError, read_placing_settings, read_settings
+from gateway.settings import (
+    Settings,
+    SettingsError,
+    read_placing_settings,
+    read_rules_settings,
+    read_settings,
+)
 
 VALID = {
     "DIALOUT_BRIDGES__MAIN__SECRET": "ami-secret",
@@ -370,6 +377,53 @@ def test_secrets_are_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "secret-but-short" not in str(caught.value)
 
 
+CALL_DETAIL = {
+    "DIALOUT_BRIDGES__MAIN__CALL_DETAIL__DSN": "postgresql://reader:hidden@db/asterisk",
+    "DIALOUT_BRIDGES__MAIN__CALL_DETAIL__CEL_TABLE": "calls.cel",
+}
+
+
+def test_call_detail_is_read_where_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table and where it lies are enough; times are in UTC, and the password is not shown."""
+    settings = read(monkeypatch, **VALID, **CALL_DETAIL)
+
+    tables = settings.bridges["main"].call_detail
+    assert tables is not None
+    assert (tables.cel_table, tables.cdr_table, tables.zone()) == ("calls.cel", None, UTC)
+    assert "hidden" not in repr(settings) + str(settings.model_dump(mode="json"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("CEL_TABLE", "cel; DROP TABLE cel"),
+        ("CEL_TABLE", 'cel"'),
+        ("CEL_TABLE", "a.b.c"),
+        ("CEL_TABLE", "Cel"),
+        ("CDR_TABLE", ""),
+        ("TIME_ZONE", "Middle-Earth/Shire"),
+        ("TIME_ZONE", "../../etc/passwd"),
+        ("DSN", "host=db"),
+        ("CALL_SECONDS_MAX", "60"),
+    ],
+)
+def test_a_fault_of_call_detail_is_named(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """Names of tables stand in statements, so nothing but a name may pass."""
+    variable = f"DIALOUT_BRIDGES__MAIN__CALL_DETAIL__{name}"
+    with pytest.raises(SettingsError, match=variable):
+        read(monkeypatch, **(VALID | CALL_DETAIL | {variable: value}))
+
+
+def test_call_detail_without_a_table_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be read never, and be thought to be."""
+    dsn = {"DIALOUT_BRIDGES__MAIN__CALL_DETAIL__DSN": "postgresql://reader@db/asterisk"}
+
+    with pytest.raises(SettingsError, match="cel_table or cdr_table"):
+        read(monkeypatch, **VALID, **dsn)
+
+
 def test_the_command_names_each_setting_in_full(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -383,3 +437,24 @@ def test_the_command_names_each_setting_in_full(
 
     for name in ("bridges.paris.port", "bridges.new-york.caller_id", "call.ring_seconds"):
         assert name in shown
+
+
+def test_rules_of_an_unknown_section_are_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A campaign that leaves out what somebody meant to set would prove it of other rules."""
+    file = tmp_path / "gateway.toml"
+    monkeypatch.setenv("DIALOUT_CONFIG", str(file))
+    file.write_text("[webhooks]\nurl = 'https://example.com/'\n[calll]\nring_seconds = 9\n")
+    with pytest.raises(SettingsError, match="calll: no such section"):
+        read_rules_settings()
+
+    file.write_text("[call]\nring_seconds = 9\n")
+    monkeypatch.setenv("DIALOUT_GARD__GRACE_SECONDS", "9")
+    with pytest.raises(SettingsError, match="DIALOUT_GARD__GRACE_SECONDS: no such setting"):
+        read_rules_settings()
+
+    monkeypatch.delenv("DIALOUT_GARD__GRACE_SECONDS")
+    rules = read_rules_settings()
+    assert rules.call is not None
+    assert (rules.call.ring_seconds, rules.guard) == (9, None)
