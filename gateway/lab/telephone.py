@@ -85,7 +85,7 @@ class Telephone:
             self._samples = max(self._samples, began + (_KEY_PACKETS + 1) * _PACKET_SAMPLES)
             await asyncio.sleep(_PACKETS_BETWEEN_KEYS * _PACKET_SECONDS)
 
-    async def hears(self, *, since: float = 0.0, deadline_seconds: float = 5.0) -> None:
+    async def hears(self, *, since: float = 0.0, deadline_seconds: float = 30.0) -> None:
         """Return once anything is heard after an instant; TimeoutError if it stays quiet."""
         async with asyncio.timeout(deadline_seconds):
             while not any(at > since for at in self.loud_at):
@@ -145,7 +145,7 @@ class Ear(asyncio.DatagramProtocol):
 
     async def next_telephone(self) -> Telephone:
         """Return the next telephone that hears anything at all, be it silence."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             return await self.arrival()
 
     async def arrival(self) -> Telephone:

@@ -12,6 +12,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from itertools import cycle
@@ -25,6 +26,7 @@ from gateway.core.causes import Disposition
 from gateway.core.choices import Confirmation
 from gateway.core.dial_out import DialOut, DialOutState
 from gateway.core.key import DialOutKey
+from gateway.lab.carrier import Carrier
 from gateway.lab.service import SERVE, Service
 from gateway.lab.stack import Stack
 from gateway.ledger import Ledger, Provisioning
@@ -52,6 +54,8 @@ CLOCKS_APART_SECONDS = 0.05
 """How far the carrier's clock may be from Asterisk's, which bills, where nothing was unseen."""
 
 LEDGER_SECONDS_MAX = 20.0
+CARRIER_SECONDS_MAX = 15.0
+"""For how long the carrier may be behind the ledger with the end of a call."""
 ASK_AGAIN_SECONDS = (0.1, 0.4)
 """How long a client waits before it asks again at first, twice that the next time, and so on."""
 ASK_AGAIN_SECONDS_MAX = 2.0
@@ -334,9 +338,8 @@ class Crowd:
 
 async def reckoned(meeting: Meeting, asked: Sequence[Asked]) -> tuple[Call, ...]:
     """Return each call as the ledger and the carrier have it, which must be over by then."""
+    talked = await _talked(meeting.carrier, {each.planned.number for each in asked})
     invites = Counter(each.number for each in await asyncio.to_thread(meeting.carrier.invites))
-    cdrs = await asyncio.to_thread(meeting.carrier.cdrs)
-    talked = {cdr.number: cdr.seconds for cdr in cdrs}
     return tuple(
         [
             Call(
@@ -349,6 +352,20 @@ async def reckoned(meeting: Meeting, asked: Sequence[Asked]) -> tuple[Call, ...]
             for each in asked
         ]
     )
+
+
+async def _talked(carrier: Carrier, numbers: AbstractSet[str]) -> dict[str, float]:
+    """Return how long each number talked, once the carrier has the ends of all that answered.
+
+    It may note a hangup later than the ledger: each hears of it from Asterisk by a way of its own.
+    """
+    deadline = time.monotonic() + CARRIER_SECONDS_MAX
+    while True:
+        answered = await asyncio.to_thread(carrier.answers)
+        talked = {each.number: each.seconds for each in await asyncio.to_thread(carrier.cdrs)}
+        if numbers & answered.keys() <= talked.keys() or time.monotonic() > deadline:
+            return talked
+        await asyncio.sleep(0.1)
 
 
 async def _rows(meeting: Meeting, asked: Asked) -> tuple[DialOut, ...]:

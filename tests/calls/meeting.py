@@ -35,17 +35,17 @@ ELSEWHERE = BridgeName("elsewhere")
 PATIENT = {"Prefer": "wait=10"}
 """What a client says that asks for many calls at once, and would rather wait than be refused."""
 
-_LONDON = count(10)
+_NUMBERS = count(4010)
 
 
 def london(ending: str) -> str:
     """Return a number in London that no test has used; its ending tells the carrier what to do."""
-    return f"+4420794{next(_LONDON):03d}{ending}"
+    return f"+442079{next(_NUMBERS)}{ending}"
 
 
 def nairobi(ending: str) -> str:
     """Return the same for Nairobi, which is outside Zone A."""
-    return f"+254202{next(_LONDON):04d}{ending}"
+    return f"+254202{next(_NUMBERS)}{ending}"
 
 
 def by_second(prefix: str) -> DeckRow:
@@ -257,8 +257,8 @@ class Meeting:
         return await self.until(dial_out_id, lambda it: it.get("state") == "ended", seconds)
 
     async def answered(self, dial_out_id: str) -> Answer:
-        """Return the dial-out once the telephone has answered."""
-        return await self.until(dial_out_id, lambda it: it.get("state") == "answered")
+        """Return the dial-out once the telephone has answered; it may have hung up since."""
+        return await self.until(dial_out_id, lambda it: it.get("answered_at") is not None)
 
     async def balance(self, kind: str) -> Balance:
         """Return one of the tenant's sources."""
@@ -269,7 +269,7 @@ class Meeting:
 
     async def rings(self, number: str, times: int = 1) -> None:
         """Return once the carrier has been asked to ring this number, so often in all."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while self.invites(number) < times:
                 await asyncio.sleep(0.02)
 

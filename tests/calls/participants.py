@@ -207,7 +207,7 @@ class Hall:
 
     async def asked(self, number: str) -> Answer:
         """Return the dial-out to a number, as the gateway has logged that it was reserved."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while True:
                 for line in self.log("dial_out.reserved"):
                     if await self._is_to(line, number):
@@ -220,7 +220,8 @@ class Hall:
 
     def log(self, event: str) -> list[Answer]:
         """Return what the gateway has logged under this name."""
-        lines = map(json.loads, self.output.read_text().splitlines())
+        whole, _, _ = self.output.read_text().rpartition("\n")
+        lines = map(json.loads, whole.splitlines())
         return [line for line in lines if line["event"] == event]
 
 

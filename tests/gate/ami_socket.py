@@ -1,7 +1,7 @@
 """An AMI client as thin as can be: it plays the gateway, and those who would like to be it."""
 
 import asyncio
-import itertools
+from itertools import count, islice
 from types import TracebackType
 from typing import Self
 
@@ -18,7 +18,7 @@ class AmiSocket:
         self.events: list[Message] = []
         self._address = (host, port)
         self._login: Action = [("Action", "Login"), ("Username", username), ("Secret", secret)]
-        self._action_ids = itertools.count(1)
+        self._action_ids = count(1)
         self._answers: dict[str, asyncio.Future[Message]] = {}
         self._arrived = asyncio.Condition()
 
@@ -60,18 +60,17 @@ class AmiSocket:
         async with asyncio.timeout(10):
             return await asyncio.gather(*futures)
 
-    async def event(self, name: str, deadline_seconds: float = 5.0, **headers: str) -> Message:
+    async def event(self, name: str, deadline_seconds: float = 30.0, **headers: str) -> Message:
         """Return the first event of this name with these headers, past or to come."""
 
-        def find() -> Message | None:
-            wanted = {"Event": name, **headers}.items()
-            return next((event for event in self.events if wanted <= event.items()), None)
-
+        wanted, looked_at = {"Event": name, **headers}.items(), 0
         async with asyncio.timeout(deadline_seconds), self._arrived:
-            await self._arrived.wait_for(lambda: find() is not None)
-        found = find()
-        assert found is not None
-        return found
+            while True:
+                for event in islice(self.events, looked_at, None):
+                    if wanted <= event.items():
+                        return event
+                looked_at = len(self.events)
+                await self._arrived.wait()
 
     async def list_events(
         self, name: str, complete: str, *headers: tuple[str, str]

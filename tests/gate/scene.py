@@ -153,7 +153,7 @@ class Scene:
         """Hang a channel up from our side."""
         await self.gateway.send(("Action", "Hangup"), ("Channel", channel), ("Cause", "16"))
 
-    async def ended(self, uniqueid: str, deadline_seconds: float = 8.0) -> Message:
+    async def ended(self, uniqueid: str, deadline_seconds: float = 30.0) -> Message:
         """Return the Hangup event of a channel."""
         return await self.gateway.event("Hangup", deadline_seconds, Uniqueid=uniqueid)
 
