@@ -64,6 +64,7 @@ def test_a_new_tenant_can_call(
     (tmp_path / "deck.csv").write_text(deck, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DIALOUT_DATABASE__DSN", ways.gateway)
+    monkeypatch.setenv("DIALOUT_DATABASE__CALL_SECONDS_MAX", "20")
     walk = re.findall(
         r"^\$ ((?:dialout|export) .+)\n((?!\$|```).+)?",
         manual.split("## Commands")[0],

@@ -301,7 +301,7 @@ async def test_a_flood_of_malformed_messages_is_one_line_in_the_log(linked: Link
 
 async def test_what_was_not_logged_is_told_with_the_next_line() -> None:
     """Or nobody would know from the log that it was a flood."""
-    malformed = Malformed(quiet_seconds=0.02)
+    malformed = Malformed(quiet_seconds=0.3)
     with capture_logs() as logs:
         for _ in range(3):
             malformed.note("Hangup", "Uniqueid")

@@ -169,7 +169,7 @@ async def test_no_link_is_made_for_a_consumer_that_stands_still(server: Scripted
 async def test_a_half_open_link_is_noticed(server: ScriptedServer) -> None:
     """A pulled cable sends nothing. Only an unanswered ping tells."""
     linked = await link(
-        server, Running(server.port, ping_interval_seconds=0.05, ping_deadline_seconds=0.3)
+        server, Running(server.port, ping_interval_seconds=0.05, ping_deadline_seconds=1.5)
     )
     for _ in range(2):
         asked = await linked.session.asked()
@@ -212,7 +212,7 @@ async def test_a_connection_that_comes_to_nothing_is_tried_again(
     server: ScriptedServer, fail: Callable[[Session], None]
 ) -> None:
     """Asterisk and networks come back; nobody should have to restart the gateway for it."""
-    running = Running(server.port, connect_deadline_seconds=0.3)
+    running = Running(server.port, connect_deadline_seconds=1.5)
     for _ in range(2):
         fail(await server.session())
 

@@ -17,7 +17,7 @@ from gateway.ami import (
     Participant,
 )
 from tests.ami.conftest import Linked, Running, link
-from tests.ami.scripted_server import ScriptedServer, message
+from tests.ami.scripted_server import DEADLINE_SECONDS, ScriptedServer, message
 
 CHANNEL = (
     "Event: CoreShowChannel",
@@ -169,7 +169,7 @@ async def test_an_unanswered_action_is_unknown_and_its_late_answer_dropped(
     server: ScriptedServer,
 ) -> None:
     """Late, it must reach neither another action nor a table that grows for ever."""
-    linked = await link(server, Running(server.port, action_deadline_seconds=0.3))
+    linked = await link(server, Running(server.port, action_deadline_seconds=1.5))
     with pytest.raises(AmiTimeout) as caught:
         await originate(linked.client)
     assert caught.value.unknown
@@ -251,7 +251,7 @@ async def test_asterisk_that_does_not_read_gets_no_actions(linked: Linked) -> No
     """What waits in a buffer would be written when nobody wants it any more."""
     linked.session.stop_reading()
     asking: set[asyncio.Future[None]] = set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         while not any(future.done() for future in asking):
             for _ in range(1000):
                 setting = linked.client.set_variable("A", "x" * 900, channel="PJSIP/a-1")

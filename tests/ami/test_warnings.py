@@ -16,7 +16,7 @@ from gateway.ledger import Ledger
 from gateway.settings import DatabaseSettings
 from gateway.slices import PaidCall, Slices
 from tests.ami.conftest import Linked
-from tests.ami.scripted_server import Session
+from tests.ami.scripted_server import DEADLINE_SECONDS, Session
 
 CLOCK_MS = 1_000_000
 
@@ -82,7 +82,7 @@ def answer_channels(session: Session, headers: dict[str, str], *lines: tuple[str
 
 async def until_warned(call: PaidCall) -> None:
     """Return once the call knows that its callee is warned."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         while not call.warns:
             await asyncio.sleep(0)
 

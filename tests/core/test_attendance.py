@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.core.attendance import Attendance, DropReason, Expiry, Member, Patience
 from gateway.core.rating import Seconds
+from tests.core.arbitrary import deterministic
 
 PATIENCE = Patience(
     alone_seconds=Seconds(300), organizer_gone_seconds=Seconds(900), warning_seconds=Seconds(60)
@@ -126,6 +127,7 @@ LISTS = st.lists(
 )
 
 
+@deterministic
 @given(lists=LISTS, attended=st.booleans())
 def test_nobody_is_dropped_before_his_time(
     lists: list[tuple[set[Member], bool, int]], attended: bool

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.meeting_name import spellable
+from tests.core.arbitrary import deterministic
 
 
 @pytest.mark.parametrize(
@@ -28,6 +29,7 @@ def test_words_stay_and_everything_else_goes(name: str, spelled: str) -> None:
     assert spellable(name) == spelled.rstrip("-")
 
 
+@deterministic
 @given(st.text(max_size=200))
 def test_nothing_else_is_ever_spelled(name: str) -> None:
     """Letters, digits and single dashes: what an AMI line and a dialplan can hold unquoted."""

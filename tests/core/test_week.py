@@ -14,6 +14,7 @@ from gateway.core.week import (
     end_time_named,
     time_named,
 )
+from tests.core.arbitrary import deterministic
 
 
 def hours(days: str, start: str, end: str) -> Hours | None:
@@ -97,6 +98,7 @@ def minutes(found: Hours | None) -> set[int]:
     return {minute for start, end in whole for minute in range(start, end)}
 
 
+@deterministic
 @given(
     days=st.frozensets(st.integers(0, 6), min_size=1),
     start=st.integers(0, DAY_MINUTES - 1),
@@ -116,6 +118,7 @@ def test_hours_are_counted_from_their_day(days: frozenset[int], start: int, end:
     assert all(earlier < later for earlier, later in pairwise(ends))
 
 
+@deterministic
 @given(one=spans, other=spans)
 def test_hours_overlap_if_a_minute_is_in_both(one: Hours | None, other: Hours | None) -> None:
     """Two prices for one minute of the week: whichever a call met would be an accident."""

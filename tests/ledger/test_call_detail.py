@@ -240,7 +240,7 @@ async def test_a_table_that_does_not_answer_is_given_up_once(
         told = await detail(read_only, seconds=0.3).told([call] * 2000)
 
     assert told == {}
-    assert loop.time() - begun < 2
+    assert loop.time() - begun < 20
 
 
 async def test_many_calls_are_asked_for_at_once(

@@ -426,7 +426,7 @@ async def scene(pool: db.Pool, owner: db.Connection, world: World) -> Scene:
             at=NOON,
         )
     [recharge] = await world.provisioning.recharges(world.tenant_id)
-    outbox = Outbox(pool)
+    outbox = Outbox(pool, call_seconds_max=20.0)
     [event] = await outbox.claim(limit=1, until=NOON + MINUTE, at=NOON)
     await world.ledger.proof_claim(HOLDER, NOON, every=MINUTE, lease_seconds=60)
     _, reserved = await world.reserve(None, CREDITS, seconds=120)

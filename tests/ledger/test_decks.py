@@ -560,7 +560,7 @@ async def test_a_call_is_charged_what_its_decision_would_say(
     await put(provisioning, [row(60), row(600, hours="12:02-13:00")], NOON - MINUTE)
     await put(provisioning, [row(6000)], NOON + 4 * MINUTE, at=NOON)
     await priced.add_credits(1_000_000)
-    facts = await Ledger(pool).destination_facts(priced.tenant_id, LONDON, NOON)
+    facts = await priced.ledger.destination_facts(priced.tenant_id, LONDON, NOON)
     assert facts.rate is not None
     _, dial_out = await priced.reserve(
         sources=CREDITS, rate=facts.rate, gate_uniqueid="ast-1.1", at=NOON

@@ -124,6 +124,7 @@ async def test_the_command_prints_what_was_saved(
 ) -> None:
     """For people and for machines, and nothing where nothing was dropped then."""
     monkeypatch.setenv("DIALOUT_DATABASE__DSN", dsn)
+    monkeypatch.setenv("DIALOUT_DATABASE__CALL_SECONDS_MAX", "20")
     monkeypatch.setenv("COLUMNS", "200")
     key = await answered(world, CREDITS)
     await world.ledger.dropped(key, DropReason.ALONE, NOON + timedelta(seconds=120))

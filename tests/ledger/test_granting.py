@@ -79,12 +79,12 @@ class Desk:
         self.grants = Grants(
             bounds=self.bounds,
             journal=self.journal,
-            books=Ledger(self.pool),
+            books=Ledger(self.pool, call_seconds_max=20.0),
             trunks=trunks,
             clock=self.clock,
             now=lambda: NOON + timedelta(seconds=self.clock.seconds),
         )
-        self.ledger = GrantingLedger(self.pool, grants=self.grants)
+        self.ledger = GrantingLedger(self.pool, grants=self.grants, call_seconds_max=20.0)
         self.admission = Admission(
             ledger=self.ledger,
             inquiry=Inquiry(ledger=self.ledger, trunks=trunks),

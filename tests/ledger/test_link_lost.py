@@ -40,7 +40,7 @@ async def test_a_bridge_is_not_reconciled_by_the_lists_of_a_link_that_is_lost(
             first.abort()
             second = await server.session()
             await second.boot()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 while not bridge.asterisk_answers:
                     await asyncio.sleep(0.01)  # a state has no event
         await _answered(second, before="DBGetTree", never=HEARTBEAT)

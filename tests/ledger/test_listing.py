@@ -99,7 +99,7 @@ async def test_a_tenant_whose_rows_are_locked_keeps_no_other_from_being_settled(
             running = asyncio.create_task(parts.reconciliation.run())
             await _list_gate(linked.session, "another")
             await _say_the_rest(linked.session, *calls)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 assert await running == ()
             await _have_deleted(linked.session, free)
             in_vain = await ledger.dial_out(stuck)

@@ -119,7 +119,7 @@ async def test_the_end_is_waited_for_as_long_as_was_asked(world: World, progress
     _, dial_out = await world.reserve()
     assert not await progress.until_ended(dial_out, 0.05)
 
-    waiting = asyncio.create_task(progress.until_ended(dial_out, 5.0))
+    waiting = asyncio.create_task(progress.until_ended(dial_out, 20.0))
     await world.void(dial_out.request.key)
     progress.forget(dial_out.request.key)
 

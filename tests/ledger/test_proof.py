@@ -118,9 +118,10 @@ async def test_a_claim_keeps_others_away_until_its_holder_is_silent(ledger: Ledg
 
 
 async def test_a_gateway_that_stops_leaves_the_check_to_others(
-    ledger: Ledger, world: World, owner: Connection
+    ledger: Ledger, world: World, owner: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A new version is rolled out in the midst of a check: the next gateway begins at once."""
+    monkeypatch.setattr("gateway.proof.RELEASE_SECONDS", 20.0)
     async with owner.transaction():
         await owner.execute("LOCK TABLE dialout.source IN ACCESS EXCLUSIVE MODE")
         checking = asyncio.create_task(proof(ledger).turn())

@@ -197,7 +197,7 @@ async def test_a_list_of_people_holds_up_no_call(provisioning: Provisioning, wor
             ),
             await change.prefix_put(world.tenant_id, "1900", PrefixEffect.BLOCK, note=""),
         ]
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(15):
             reserved, _ = await world.reserve(None, POOL)
 
     assert outcomes == [OrganizerOutcome.CREATED, MeetingOutcome.CREATED, PrefixOutcome.PUT]

@@ -262,7 +262,7 @@ async def test_the_gateways_rights_are_enough(gateway_login: str, world: World) 
     """A whole call and the check work with no right on any table."""
     await world.add_licence()
     async with db.pool(settings(gateway_login)) as pool:
-        ledger = Ledger(pool)
+        ledger = Ledger(pool, call_seconds_max=20.0)
         limited_world = replace(world, ledger=ledger)
         _, dial_out = await limited_world.reserve()
         await ledger.claim(dial_out.request.key, "a-gate", dial_out.requested_at)
@@ -281,7 +281,7 @@ async def test_the_provisioners_rights_are_enough(
     await world.add_licence()
     await world.reserve()
     async with db.pool(settings(provisioner_login)) as pool:
-        provisioning = Provisioning(pool)
+        provisioning = Provisioning(pool, call_seconds_max=20.0)
         provided = await World.create(ledger, provisioning)
         await provided.add_licence()
         await provided.add_credits(500)
@@ -304,7 +304,7 @@ async def test_the_provisioners_rights_are_enough(
 async def test_the_gateway_cannot_make_money(gateway_login: str, world: World) -> None:
     """Whoever breaks into it can spend what there is, and grant nothing."""
     async with db.pool(settings(gateway_login)) as pool:
-        limited_world = replace(world, provisioning=Provisioning(pool))
+        limited_world = replace(world, provisioning=Provisioning(pool, call_seconds_max=20.0))
 
         with pytest.raises(LedgerUnavailable, match="credits_add"):
             await limited_world.add_credits(1_000_000)
@@ -316,7 +316,7 @@ async def test_the_provisioner_cannot_call(provisioner_login: str, world: World)
     """Whoever breaks into it can place no call, and sees of calls what the reports tell."""
     await world.add_licence()
     async with db.pool(settings(provisioner_login)) as pool:
-        limited_world = replace(world, ledger=Ledger(pool))
+        limited_world = replace(world, ledger=Ledger(pool, call_seconds_max=20.0))
 
         with pytest.raises(LedgerUnavailable, match="reserve"):
             await limited_world.reserve()

@@ -98,7 +98,9 @@ async def test_a_server_that_dies_and_comes_back(own_server: Postgres, own_direc
     dsn = await own_server.create_database("dies")
     await db.migrate(settings(dsn))
     async with db.pool(settings(dsn)) as pool:
-        world = await World.create(Ledger(pool), Provisioning(pool))
+        world = await World.create(
+            Ledger(pool, call_seconds_max=20.0), Provisioning(pool, call_seconds_max=20.0)
+        )
         await world.add_licence()
         await world.reserve(None, POOL)
 
@@ -109,7 +111,7 @@ async def test_a_server_that_dies_and_comes_back(own_server: Postgres, own_direc
             await world.reserve()
 
     async with Postgres(own_directory) as again, db.pool(settings(again.dsn("dies"))) as pool:
-        ledger = Ledger(pool)
+        ledger = Ledger(pool, call_seconds_max=20.0)
         await ledger.ping()
         assert len(await ledger.open_dial_outs()) == 1
         assert await ledger.check() == ()
@@ -151,7 +153,7 @@ async def test_a_server_that_hangs_is_away(own_server: Postgres) -> None:
         for process in frozen:
             os.kill(process, signal.SIGSTOP)
         try:
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(15):
                 with pytest.raises(LedgerUnavailable):
                     await ledger.ping()
         finally:
@@ -165,7 +167,7 @@ async def test_a_database_without_the_schema_is_away(server: Postgres) -> None:
     name = f"test_{uuid4().hex}"
     async with db.pool(settings(await server.create_database(name))) as pool:
         with pytest.raises(LedgerUnavailable, match="dialout"):
-            await Ledger(pool).ping()
+            await Ledger(pool, call_seconds_max=20.0).ping()
     await server.drop_database(name)
 
 

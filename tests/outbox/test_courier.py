@@ -90,7 +90,7 @@ async def test_what_is_not_taken_in_is_sent_again(
 ) -> None:
     """Under the same id, with the same body, after a wait; and no redirect is followed."""
     office.listener.answers = deque([answer, answer])
-    timeout_seconds = 1.0 if fault == "timeout" else 10.0
+    timeout_seconds = 3.0 if fault == "timeout" else 10.0
     with capture_logs() as logs:
         await office.courier(office.receiver(timeout_seconds=timeout_seconds)).deliver_due()
 
@@ -111,7 +111,7 @@ async def test_a_body_without_end_is_not_read(office: Office) -> None:
     """The status says all: what a receiver sends after it fills no memory and holds nobody."""
     office.listener.answers = deque([answers.ENDLESS, answers.ENDLESS])
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await office.courier().deliver_due()
 
     assert await office.states() == [DeliveryState.DELIVERED] * 2
@@ -248,7 +248,7 @@ async def test_only_a_few_are_under_way_at_once(office: Office) -> None:
         await elsewhere.settle(await elsewhere.released(POOL, seconds=3600), 3_600_000)
     office.listener.answers = deque([answers.SILENT] * 8)
 
-    assert await office.courier(office.receiver(timeout_seconds=0.3)).deliver_due() == AT_ONCE_MAX
+    assert await office.courier(office.receiver(timeout_seconds=2.0)).deliver_due() == AT_ONCE_MAX
 
     assert len(office.listener.requests) == AT_ONCE_MAX
 
@@ -357,7 +357,7 @@ async def test_no_secret_is_in_a_log_or_a_name(office: Office) -> None:
     """Neither what signs nor where it goes: an address may hold a token."""
     office.listener.answers = deque([answers.FAULTY, answers.NO_CONTENT])
     url = office.listener.url + "/token-in-the-path"
-    receiver = Receiver(url=url, signers=(Webhook(SECRET),), timeout_seconds=1.0)
+    receiver = Receiver(url=url, signers=(Webhook(SECRET),), timeout_seconds=10.0)
     with capture_logs() as logs:
         await office.courier(receiver).deliver_due()
 

@@ -23,6 +23,7 @@ from gateway.reports.cells import (
     json_row,
     json_text,
 )
+from tests.core.arbitrary import deterministic
 
 TRIGGERS = "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"
 
@@ -63,6 +64,7 @@ def whole(pieces: AsyncIterator[str]) -> str:
     return asyncio.run(gathered())
 
 
+@deterministic
 @given(st.lists(st.lists(hostile, min_size=2, max_size=2), max_size=5))
 def test_csv_is_read_as_it_was_written(texts: list[list[str]]) -> None:
     """By the grammar of RFC 4180 itself and by Python's reader: quotes, commas and line ends."""
@@ -76,6 +78,7 @@ def test_csv_is_read_as_it_was_written(texts: list[list[str]]) -> None:
     assert [[cell.removeprefix("'") for cell in row] for row in read[1:]] == texts
 
 
+@deterministic
 @given(hostile)
 def test_no_text_is_a_formula(text: str) -> None:
     """A name like =HYPERLINK(...) would run on the machine of whoever opens the export."""
@@ -132,6 +135,7 @@ def test_json_names_its_units() -> None:
     }
 
 
+@deterministic
 @given(st.lists(st.dictionaries(st.text(max_size=3), hostile.map(Text)), max_size=4))
 def test_json_is_one_array(rows: list[Cells]) -> None:
     """However many rows there are, none included; and a part of it is no JSON."""

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from gateway.reports.days import Days
 from gateway.reports.period import Period, PeriodFault, period
 from gateway.reports.usage import Payer, usage_rows
+from tests.core.arbitrary import deterministic
 from tests.reports.calls import NOON, by_credits, by_pool, call
 
 SOME_ZONES = st.sampled_from(
@@ -82,6 +83,7 @@ def test_a_period_that_is_none_is_refused(since: str, until: str | None) -> None
         of(since, until)
 
 
+@deterministic
 @given(SOME_ZONES, st.integers(0, 150_000), st.integers(1, 900))
 def test_days_are_all_there_once(zone: str, hour: int, hours: int) -> None:
     """Every day between the first and the last, also over a change of the clocks or a lost day."""

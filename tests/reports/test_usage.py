@@ -12,6 +12,7 @@ from gateway.core.e164 import Region
 from gateway.core.facts import Sku, SourceKind
 from gateway.ledger import BilledPart
 from gateway.reports.usage import COLUMNS, Capability, Payer, Scope, capability, scope, usage_rows
+from tests.core.arbitrary import deterministic
 from tests.reports.calls import APRIL, CALL, NOON, by_addon, by_credits, by_pool, call, parts
 
 
@@ -72,6 +73,7 @@ def test_an_unanswered_call_is_one_row_of_nothing() -> None:
     assert (row.start, row.end) == (busy.requested_at, busy.ended_at)
 
 
+@deterministic
 @given(st.lists(parts, max_size=12), st.integers(0, 60))
 @example([by_credits(0, 7)], 0)
 @example([by_pool(60), by_addon(0), by_pool(60)], 1)
