@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import uuid4
 
@@ -331,12 +331,30 @@ class Dialer:
             await self._settlement.give_back(key, Disposition.CANCELLED, "cancelled")
 
     async def _clear(self, dial_out: DialOut) -> None:
-        """Hang a call up; raise ``BridgeUnavailable`` if nobody would try again."""
+        """Hang a call up; raise ``BridgeUnavailable`` if nobody would try again.
+
+        One that another gateway has just claimed has its channel yet to come: it is waited for.
+        """
         gate_uniqueid = dial_out.channel_uniqueid
         is_followed = gate_uniqueid in self.calls
-        hung_up = await hang_up(self._ami, gate_uniqueid, CAUSE_NORMAL_CLEARING)
+        time = asyncio.get_running_loop().time
+        deadline = time() + GATE_SECONDS_MAX
+        while (
+            (hung_up := await hang_up(self._ami, gate_uniqueid, CAUSE_NORMAL_CLEARING)) is False
+            and not is_followed
+            and time() < deadline
+            and await self._may_be_coming(dial_out)
+        ):
+            await asyncio.sleep(LOOK_SECONDS)
         if hung_up is None and not is_followed:
             raise BridgeUnavailable
+
+    async def _may_be_coming(self, dial_out: DialOut) -> bool:
+        """Return whether a call was let dial so recently that its channel may not be there yet."""
+        now = await self._known_now(dial_out)
+        if now.state is not DialOutState.RELEASED or now.released_at is None:
+            return False
+        return self._now() - now.released_at < timedelta(seconds=GATE_SECONDS_MAX)
 
     # What the guard asks for.
 

@@ -1,16 +1,17 @@
 """Call me back: one more call to the telephone that answered, and never two at once."""
 
 import asyncio
-import os
-import signal
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
+import asyncpg
 import httpx
 import pytest
 
 from gateway.lab.service import Service
+from gateway.lab.stack import Stack
 from tests.calls.meeting import Answer, Meeting, london
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -28,6 +29,11 @@ async def call_me(meeting: Meeting, number: str, **fields: Any) -> Answer:
     return await meeting.answered(placed["dial_out_id"])
 
 
+def instant(answer: Answer, name: str) -> datetime:
+    """Return an instant of a call."""
+    return datetime.fromisoformat(answer[name])
+
+
 async def test_the_same_telephone_is_called_again(meeting: Meeting) -> None:
     """The old leg is hung up first; the new call is for the same people and conference."""
     number = london("10")
@@ -43,7 +49,7 @@ async def test_the_same_telephone_is_called_again(meeting: Meeting) -> None:
     assert new["destination"] == number
     ended = await meeting.read(old["dial_out_id"])
     assert (ended["state"], ended["disposition"]) == ("ended", "answered")
-    assert ended["ended_at"] <= new["requested_at"]
+    assert instant(ended, "ended_at") <= instant(new, "requested_at")
     await meeting.rings(number, 2)
     assert meeting.invites(number) == 2
     await meeting.cancel(new["dial_out_id"])
@@ -132,8 +138,8 @@ async def test_of_two_calls_back_one_is_left(meeting: Meeting) -> None:
 
     assert sorted(response.status_code for response in responses) == [200, 200, 201, 201]
     new = [await meeting.read(each["dial_out_id"]) for each in chosen]
-    first, last = sorted(new, key=lambda each: each["requested_at"])
-    assert first["ended_at"] <= last["requested_at"]
+    first, last = sorted(new, key=lambda each: instant(each, "requested_at"))
+    assert instant(first, "ended_at") <= instant(last, "requested_at")
     assert (await meeting.answered(last["dial_out_id"]))["state"] == "answered"
     for each in (last, *others):
         assert (await meeting.read(each["dial_out_id"]))["state"] == "answered"
@@ -202,27 +208,31 @@ async def test_a_call_back_is_decided_anew(meeting: Meeting) -> None:
 
 
 async def test_nobody_is_called_back_before_the_old_call_is_settled(
-    meeting: Meeting, second: Service
+    meeting: Meeting, parts: Stack
 ) -> None:
-    """Two calls would be paid for at once. Here the gateway that would settle it is frozen."""
+    """Two calls would be paid for at once. Here somebody keeps its row from being settled."""
     number, chosen = london("10"), {"dial_out_id": str(uuid4())}
-    async with second.client() as client:
-        old = await call_me(replace(meeting, client=client), number)
-    assert second.pid is not None
-
-    os.kill(second.pid, signal.SIGSTOP)
+    old = await call_me(meeting, number)
+    owner = await asyncpg.connect(parts.owner.dsn.get_secret_value())
     try:
-        response = await call_back(meeting, old["dial_out_id"], json=chosen)
-        # Unless the other gateway happened to look after what is open just then.
-        if (await meeting.read(old["dial_out_id"]))["state"] != "ended":
-            assert (response.status_code, response.json()["reason"]) == (503, "still_up")
-            assert meeting.invites(number) == 1
+        async with owner.transaction():
+            row = await owner.fetchval(
+                "SELECT dial_out_id FROM dialout.dial_out"
+                " WHERE tenant_id = $1 AND dial_out_id = $2 FOR UPDATE",
+                meeting.tenant_id,
+                UUID(old["dial_out_id"]),
+            )
+            response = await call_back(meeting, old["dial_out_id"], json=chosen)
+            meanwhile = await meeting.read(old["dial_out_id"])
     finally:
-        os.kill(second.pid, signal.SIGCONT)
+        await owner.close()
     await meeting.ended(old["dial_out_id"])
     again = await call_back(meeting, old["dial_out_id"], json=chosen)
 
-    assert again.is_success
+    assert str(row) == old["dial_out_id"]
+    assert meanwhile["state"] == "answered"
+    assert (response.status_code, response.json()["reason"]) == (503, "still_up")
+    assert again.status_code == 201
     await meeting.rings(number, 2)
     assert meeting.invites(number) == 2
     await meeting.cancel(chosen["dial_out_id"])

@@ -1,12 +1,16 @@
 """Outages of real parts, as the ledger lists them afterwards, with the calls that they touched."""
 
 import asyncio
+import os
+import signal
 from datetime import UTC, datetime, timedelta
 
+import psutil
 import pytest
 
 from gateway import db
 from gateway.core.outage import Outage, OutageKind
+from gateway.lab.service import Service
 from gateway.ledger import GapCall, Reports
 from tests.calls.meeting import london
 from tests.calls.test_recovery import Site, parts, site, until_ready
@@ -19,13 +23,22 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 async def noted(reports: Reports, kind: OutageKind) -> Outage:
     """Return the last outage of a kind, as soon as there is one."""
     later = datetime.now(UTC) + timedelta(minutes=1)
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(30):
         while True:
             found = await reports.outages(None, later, bridge=None, before=None, limit=100)
             for outage in found:
                 if outage.kind is kind:
                     return outage
             await asyncio.sleep(0.1)  # a row has no event
+
+
+async def stop(service: Service) -> None:
+    """Shut a gateway down, and give it all the time that it needs for it."""
+    assert service.pid is not None
+    os.kill(service.pid, signal.SIGTERM)
+    async with asyncio.timeout(30):
+        while psutil.pid_exists(service.pid):
+            await asyncio.sleep(0.05)
 
 
 async def touched(reports: Reports, outage: Outage) -> dict[str, GapCall]:
@@ -53,7 +66,7 @@ async def test_each_outage_is_listed_with_the_calls_that_span_it(site: Site) -> 
         await site.parts.postgres.start()
         await until_ready(site.meeting.client, ready=True)
         ledger_away = await noted(reports, OutageKind.LEDGER)
-        await site.service.stop()
+        await stop(site.service)
         await site.service.start()
         no_gateway = await noted(reports, OutageKind.GATEWAY)
         await site.meeting.cancel(short["dial_out_id"])

@@ -194,6 +194,7 @@ async def test_nothing_hostile_passes_as_a_variable(meeting: Meeting, parts: Sta
     assert meeting.carrier.invites() == before
 
 
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize(
     ("entrance", "number"),
     [

@@ -173,19 +173,27 @@ async def test_a_global_speaks_for_nobody(meeting: Meeting, parts: Stack) -> Non
     number = london("22")
 
     async with old_dialer(parts) as application:
-        for value in (ORGANIZER, ""):
-            await application.send(
-                ("Action", "Originate"),
-                ("Channel", "Local/s@dialout-refuse/n"),
-                ("Application", "NoOp"),
-                ("Async", "true"),
-                ("Variable", f"GLOBAL(DIALOUT_ORGANIZER)={value}"),
-            )
-            if value:
-                hangup = await originate(application, number, tenant=str(meeting.tenant_id))
+        await set_variable(application, "GLOBAL(DIALOUT_ORGANIZER)", ORGANIZER)
+        globals_then = await parts.asterisk.cli("dialplan show globals")
+        hangup = await originate(application, number, tenant=str(meeting.tenant_id))
+        await set_variable(application, "GLOBAL(DIALOUT_ORGANIZER)", "")
 
+    assert f"DIALOUT_ORGANIZER={ORGANIZER}" in globals_then
     assert hangup["Cause"] == "21"
     assert meeting.invites(number) == 0
+
+
+async def set_variable(application: AmiSocket, name: str, value: str) -> None:
+    """Set what only whoever may originate can; return once that is done."""
+    answer = await application.send(
+        ("Action", "Originate"),
+        ("Channel", "Local/s@dialout-refuse/n"),
+        ("Application", "NoOp"),
+        ("Async", "true"),
+        ("Variable", f"{name}={value}"),
+    )
+    assert answer["Response"] == "Success", answer
+    await application.event("OriginateResponse", 20, ActionID=answer["ActionID"])
 
 
 async def test_an_organizer_may_be_a_mail_address(meeting: Meeting, parts: Stack) -> None:

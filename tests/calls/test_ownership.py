@@ -10,6 +10,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from gateway.gate import TAKE_OVER_SECONDS
 from gateway.lab.service import Service
 from gateway.lab.stack import Stack
 from tests.calls.conftest import OPTIONS
@@ -22,8 +23,10 @@ pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120
 PATIENCE = {"DIALOUT_CALL__RING_SECONDS": "60"}
 
 GATE_SECONDS = 3
-TAKEN_OVER_SECONDS_MAX = 4
-"""Three, and a second that a machine with two cores may be late."""
+TAKEN_OVER_SECONDS_MAX = 10
+"""Three, and what a busy machine may be late. That it was taken over is what the answer says."""
+UNDISTURBED_SECONDS = TAKE_OVER_SECONDS + 0.5
+"""How long it is watched that nobody ends a call: longer than any gateway waits with its answer."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -69,6 +72,13 @@ async def ask_both(
     return await asyncio.gather(hall.meeting.post(number, **fields), beside.post(number, **fields))
 
 
+async def rings_on(meeting: Meeting, number: str) -> bool:
+    """Return whether a telephone is called once, and not hung up while it is watched."""
+    await meeting.rings(number)
+    await asyncio.sleep(UNDISTURBED_SECONDS)
+    return rings_once(meeting, number)
+
+
 def rings_once(meeting: Meeting, number: str) -> bool:
     """Return whether a telephone was called once, and was not hung up since."""
     return meeting.invites(number) == 1 and "CANCEL" not in meeting.carrier.requests(number)
@@ -83,7 +93,7 @@ async def test_of_two_gateways_one_calls_whom_a_participant_types(
         number = london("80")
         asker = await hall.enter(hall.new_room())
         assert await asker.dials(number) == "calling"
-        assert rings_once(hall.meeting, number)
+        assert await rings_on(hall.meeting, number)
         await asker.leave()
 
     for _ in range(2):
@@ -101,9 +111,8 @@ async def test_of_two_gateways_one_calls_whom_a_client_asks_both_for(
         assert sorted(each.status_code for each in answers) == [200, 201]
         assert [each.json()["state"] for each in answers] == ["released", "released"]
 
-    for dial_out_id, number in numbers.items():
-        await hall.meeting.rings(number)
-        assert rings_once(hall.meeting, number)
+    assert all(await asyncio.gather(*(rings_on(hall.meeting, each) for each in numbers.values())))
+    for dial_out_id in numbers:
         await hall.meeting.cancel(dial_out_id)
     for dial_out_id in numbers:
         assert (await hall.meeting.ended(dial_out_id))["disposition"] == "cancelled"
@@ -122,8 +131,7 @@ async def test_what_a_gateway_reserved_that_died_is_begun_by_another(
 
     assert [each.status_code for each in answers] == [200, 200]
     assert [each.json()["state"] for each in answers] == ["released", "released"]
-    await hall.meeting.rings(number)
-    assert rings_once(hall.meeting, number)
+    assert await rings_on(hall.meeting, number)
     await hall.meeting.cancel(dial_out_id)
     await hall.meeting.ended(dial_out_id)
     await hall.meeting.assert_books_are_clean()
@@ -179,11 +187,15 @@ async def test_a_call_that_was_dialled_while_the_link_broke_rings_on(
         await seen.meeting.rings(number)
         way.lost = None
         way.cut()
+        reconciled = len(seen.log("calls.reconciled"))
         placed = (await placing).json()
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             while (await seen.meeting.post(following)).status_code != 201:
                 await asyncio.sleep(0.05)
         await seen.meeting.rings(following)
+        async with asyncio.timeout(30):  # the legs are held against the calls after the first
+            while len(seen.log("calls.reconciled")) < reconciled + 2:
+                await asyncio.sleep(0.1)
 
         assert seen.log("trunk.tripped") == []
         assert rings_once(seen.meeting, number)

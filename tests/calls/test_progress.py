@@ -13,7 +13,7 @@ from gateway.core.dial_out import DialOutKind, DialOutRequest
 from gateway.core.key import DialOutKey
 from gateway.core.reasons import REASON_TEXTS, Reason
 from gateway.lab.service import Service
-from gateway.progress import LOOK_SECONDS, QUIET_SECONDS, WATCHERS_MAX
+from gateway.progress import QUIET_SECONDS, WATCHERS_MAX
 from tests.calls.meeting import ORGANIZER, Meeting, london
 from tests.calls.watcher import Told, watched, watching
 
@@ -201,8 +201,8 @@ async def test_a_gateway_that_stops_sends_its_watchers_away(
 
     await meeting.cancel(placed["dial_out_id"])
     told += await watched(meeting, placed["dial_out_id"], after=told[-1].number)
-    assert sent_away < 1.0
-    assert stopped < 3.0
+    assert sent_away < 5.0
+    assert stopped < 8.0  # or it was killed
     assert stages(told)[-2:] == ["joined", "ended"]
 
 
@@ -226,7 +226,7 @@ async def test_too_many_watchers_are_turned_away(meeting: Meeting) -> None:
         assert meeting.invites(number) == 1
         await meeting.cancel(another["dial_out_id"])
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             async with watching(meeting, placed["dial_out_id"]) as watcher:
                 if watcher.response.status_code == 200:
@@ -247,6 +247,6 @@ async def test_a_silent_stream_is_kept_alive(meeting: Meeting) -> None:
         async for line in watcher.lines:
             if line.startswith(":"):
                 break
-    assert loop.time() - begun < QUIET_SECONDS + LOOK_SECONDS
+    assert loop.time() - begun < 2 * QUIET_SECONDS
     await meeting.cancel(placed["dial_out_id"])
     await meeting.ended(placed["dial_out_id"])

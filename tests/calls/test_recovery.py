@@ -3,10 +3,11 @@
 import asyncio
 import math
 import os
+import re
 import signal
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
@@ -22,7 +23,7 @@ from gateway.lab.stack import Stack, stack
 from gateway.ledger import Ledger, Provisioning
 from tests.calls.conftest import APPLICATION, APPLICATION_SECRET, LAB, OPTIONS
 from tests.calls.meeting import ORGANIZER, Meeting, london
-from tests.calls.test_intercept import originate
+from tests.calls.test_intercept import originate, set_variable
 from tests.gate.ami_socket import AmiSocket
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -32,8 +33,8 @@ HEARTBEAT_SECONDS_MAX = 6
 AWAY_SECONDS = 6.5
 """How long Asterisk is away. With its start and the second look at the channels it is more than
 the ten seconds after which calls are noted as alive."""
-SEEN_WITHIN = timedelta(seconds=3)
-"""From one heartbeat to the next, and a second."""
+
+_HEARTBEAT = re.compile(r"DIALOUT_HEARTBEAT=(\d+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,11 +60,20 @@ class Site:
 
     async def attempt_with_stale_heartbeat(self) -> tuple[str, float]:
         """Try until the gate knows that nobody is there; return that attempt."""
-        async with asyncio.timeout(HEARTBEAT_SECONDS_MAX + 2 * GATE_SECONDS):
+        async with asyncio.timeout(HEARTBEAT_SECONDS_MAX + 30):
             while True:
                 cause, seconds = await self.attempt()
                 if cause != "102":
                     return cause, seconds
+
+    async def heartbeat(self, after: datetime) -> datetime:
+        """Return the first heartbeat after an instant, by Asterisk's clock, to the second."""
+        async with asyncio.timeout(30):
+            while True:
+                found = _HEARTBEAT.search(await self.parts.asterisk.cli("dialplan show globals"))
+                if found and (beat := datetime.fromtimestamp(int(found[1]), UTC)) > after:
+                    return beat
+                await asyncio.sleep(0.1)
 
     async def trunk_leg(self) -> str:
         """Return the uniqueid of the leg on the trunk that answered last."""
@@ -113,7 +123,7 @@ async def site(parts: Stack, tmp_path: Path) -> AsyncIterator[Site]:
         yield Site(parts=parts, service=service, meeting=meeting, witness=witness)
 
 
-async def until_ready(client: httpx.AsyncClient, *, ready: bool, seconds: float = 15) -> None:
+async def until_ready(client: httpx.AsyncClient, *, ready: bool, seconds: float = 30) -> None:
     """Return once the gateway says that it is, or is not, ready."""
     async with asyncio.timeout(seconds):
         while (await client.get("/readyz")).is_success is not ready:
@@ -141,9 +151,9 @@ async def test_a_call_outlives_its_gateway_and_is_settled_after_the_restart(site
     ended = await site.meeting.ended(placed["dial_out_id"])
 
     assert at_once[0] == "102"
-    assert at_once[1] < GATE_SECONDS + 1
+    assert at_once[1] < GATE_SECONDS + 5
     assert later[0] == "38"
-    assert later[1] < 0.5
+    assert later[1] < GATE_SECONDS  # it did not wait there
     assert ended["billable_seconds"] in seconds
     await site.meeting.assert_books_are_clean()
 
@@ -231,7 +241,7 @@ async def test_when_calls_were_seen_last_is_noted_though_one_tenant_is_stuck(sit
     placed = [(each, await each.place(london("10"))) for each in (site.meeting, other)]
     for each, call in placed:
         await each.answered(call["dial_out_id"])
-    await asyncio.sleep(SEEN_WITHIN.total_seconds())  # what is to be noted, and no list has shown
+    alive_at = await site.heartbeat(after=datetime.now(UTC))  # no list is noted so soon
     owner = await asyncpg.connect(site.parts.owner.dsn.get_secret_value())
     try:
         async with owner.transaction():
@@ -240,11 +250,10 @@ async def test_when_calls_were_seen_last_is_noted_though_one_tenant_is_stuck(sit
                 site.meeting.tenant_id,
             )
             await site.parts.asterisk.kill()
-            seen_from = datetime.now(UTC) - SEEN_WITHIN
-            await seen(other, placed[1][1]["dial_out_id"], seen_from)
+            await seen(other, placed[1][1]["dial_out_id"], alive_at)
     finally:
         await owner.close()
-    await seen(site.meeting, placed[0][1]["dial_out_id"], seen_from)
+    await seen(site.meeting, placed[0][1]["dial_out_id"], alive_at)
     await site.parts.asterisk.start()
 
     for each, call in placed:
@@ -254,9 +263,9 @@ async def test_when_calls_were_seen_last_is_noted_though_one_tenant_is_stuck(sit
 
 
 async def seen(meeting: Meeting, dial_out_id: str, since: datetime) -> None:
-    """Return once the ledger knows that a call was alive after an instant."""
+    """Return once the ledger knows that a call was alive at an instant, or later."""
     key = DialOutKey(tenant_id=meeting.tenant_id, dial_out_id=UUID(dial_out_id))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while (row := await meeting.ledger.dial_out(key)) is None or (
             row.seen_at is None or row.seen_at < since
         ):
@@ -297,21 +306,17 @@ async def test_a_poisoned_record_stops_nothing(site: Site) -> None:
         # Of a call that is up: its channel is there to contradict it.
         key_hex: f"{key_hex}-gate:1700000010500:1:16:ANSWER",
     }
-    for key, record in poison.items():
-        await site.witness.send(
-            ("Action", "Originate"),
-            ("Channel", "Local/s@dialout-refuse/n"),
-            ("Application", "NoOp"),
-            ("Async", "true"),
-            ("Variable", f"DB(dialout/ended/{key})={record}"),
-        )
 
-    await site.service.kill()
+    await site.service.kill()  # or it might clear the table while it is laid
+    for key, record in poison.items():
+        await set_variable(site.witness, f"DB(dialout/ended/{key})", record)
+    written = await site.parts.asterisk.cli("database show dialout/ended")
     await site.service.start()
     still = await site.meeting.read(placed["dial_out_id"])
     await site.meeting.cancel(placed["dial_out_id"])
     ended = await site.meeting.ended(placed["dial_out_id"])
 
+    assert all(record in written for record in poison.values())
     assert still["state"] == "answered"
     assert ended["billable_seconds"] in await site.begun_seconds(await site.trunk_leg())
     await site.meeting.assert_books_are_clean()
@@ -343,9 +348,11 @@ async def test_a_call_that_asterisk_did_not_take_is_not_placed(site: Site) -> No
     os.kill(pid, signal.SIGSTOP)
     response = await site.meeting.post(number)
     os.kill(pid, signal.SIGCONT)
-    await until_ready(site.meeting.client, ready=True)
-    following = await site.meeting.place(london("22"))
-    await site.meeting.ended(following["dial_out_id"])
+    # It may still say that it is ready when it is about to lose the link that was silent.
+    async with asyncio.timeout(30):
+        while (following := await site.meeting.post(london("22"))).status_code != 201:
+            await asyncio.sleep(0.1)
+    await site.meeting.ended(following.json()["dial_out_id"])
 
     assert (response.status_code, response.json()["reason"]) == (503, "call_not_placed")
     assert site.meeting.invites(number) == 0

