@@ -7,7 +7,7 @@ import pytest_asyncio
 
 from gateway.lab.asterisk import Asterisk, find_asterisk
 from gateway.lab.carrier import Carrier, find_sipp
-from tests.gate.ami_socket import AmiSocket
+from tests.gate.ami_socket import AmiSocket, Message
 from tests.gate.scene import Scene, beating
 
 LAB = Path(__file__).resolve().parents[2] / ".lab"
@@ -27,9 +27,32 @@ exten => waits,1,Answer()
 exten => _hears-.,1,Answer()
  same => n,Set(DIALOUT_REASON=${FILTER(a-z_,${EXTEN:6})})
  same => n,Gosub(dialout-prompt,${DIALOUT_REASON},1)
- same => n,Goto(heard,1)
+ same => n,Gosub(heard,1)
+ same => n,Wait(60)
 exten => heard,1,UserEvent(DialoutHeard,Prompt: ${DIALOUT_REASON},PlaybackStatus: ${PLAYBACKSTATUS})
+ same => n,Return()
 """
+
+
+async def caught_up(session: AmiSocket) -> None:
+    """Return once a session has what any other was told before: they are not told in step."""
+    await session.send(("Action", "Ping"))
+
+
+async def told(scene: Scene) -> list[Message]:
+    """Return what the gateway has been told by calls so far.
+
+    That a call came to nothing Asterisk may say before what the call had said, but a call that is
+    placed now speaks after it.
+    """
+    last = await scene.reach_gate()
+    await scene.hangup(last.channel)
+    await scene.ended(last.uniqueid)
+    return [
+        event
+        for event in scene.gateway.events
+        if event["Event"] == "UserEvent" and event["Uniqueid"] != last.uniqueid
+    ]
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.gate.ami_socket import Action
+from tests.gate.conftest import told
 from tests.gate.scene import Scene, new_key, new_number, redirect
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -60,7 +61,7 @@ async def test_an_odd_identity_never_reaches_the_gateway(scene: Scene, variable:
     with scene.nothing_dialled():
         await scene.fails(new_key(), "Local/4930100000@dialout-intercept/n", variable)
 
-    assert not any(event.get("UserEvent") for event in scene.gateway.events)
+    assert await told(scene) == []
 
 
 async def test_a_released_intercept_dials_the_number_of_the_verdict(scene: Scene) -> None:
@@ -155,7 +156,7 @@ async def test_what_is_no_number_never_reaches_the_gateway(scene: Scene, number:
     with scene.nothing_dialled():
         await scene.fails(new_key(), f"Local/{number}@dialout-intercept/n")
 
-    assert not any(event.get("UserEvent") for event in scene.gateway.events)
+    assert await told(scene) == []
 
 
 @pytest.mark.parametrize("number", ["abc", "1" * 41, "1 = 1 | 1", "4930${SHELL(id)}", "4930&1"])
@@ -164,7 +165,7 @@ async def test_what_is_no_number_is_refused_by_goto_too(scene: Scene, number: st
     with scene.nothing_dialled():
         await scene.fails(new_key(), "Local/anything@somebody-else/n", f"SOMEBODY_DIALS={number}")
 
-    assert not any(event.get("UserEvent") for event in scene.gateway.events)
+    assert await told(scene) == []
 
 
 async def test_the_longest_number_is_taken(scene: Scene) -> None:

@@ -17,7 +17,10 @@ LISTENS = "70"
 TALKS_OVER_IT = "00"
 """The carrier of the lab sends back whatever it hears, as a machine that records would talk."""
 
-GIVES_UP_SECONDS = 40.0
+QUESTION_MS = 5000
+"""The shortest question, with the four seconds after it, is longer than this."""
+
+GIVES_UP_SECONDS = 50.0
 """Three times the question with a name of one letter, and four seconds after each."""
 
 TONE = bytes([0x2A, 0xAA, 0x20, 0xA0, 0x25, 0xA5, 0x22, 0xA2])
@@ -52,9 +55,10 @@ async def test_1_is_taken_while_the_name_is_being_spelled(scene: Scene) -> None:
         took = time.time() - began
         await over(scene, visit)
 
-    assert took < 5
+    assert took < 9
 
 
+@pytest.mark.timeout(90)
 async def test_a_machine_never_joins(scene: Scene) -> None:
     """Voicemail that keeps silent, or talks over the question, is left in bounded time."""
     async with ear_on(scene.carrier.ear_port):
@@ -121,9 +125,11 @@ async def test_who_is_not_to_confirm_joins_at_once(scene: Scene) -> None:
         visit, answer = await scene.connect(new_number(LISTENS), room=room)
         telephone = await ear.next_telephone()
         join = await joined(scene, visit)
+        # The question begins with a second of silence.
+        await asyncio.sleep(2)
         await over(scene, visit)
 
-    assert milliseconds_between(answer, join) < 500
+    assert milliseconds_between(answer, join) < QUESTION_MS
     assert telephone.heard_at() == []
 
 
@@ -205,7 +211,7 @@ async def test_an_odd_name_never_gets_into_a_room(
         )
         hangup = await scene.ended(visit.uniqueid)
 
-    assert milliseconds_between(answer, hangup) < 1000
+    assert milliseconds_between(answer, hangup) < QUESTION_MS
     assert not any(telephone.loud_at for telephone in ear.telephones.values())
     assert not has_joined(scene, visit)
 

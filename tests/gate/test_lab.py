@@ -14,7 +14,7 @@ from gateway.lab.asterisk import Asterisk, find_asterisk
 from gateway.lab.carrier import Carrier, find_sipp
 from gateway.lab.program import LabError, until
 from tests.gate.ami_socket import AmiSocket
-from tests.gate.conftest import LAB
+from tests.gate.conftest import LAB, caught_up
 from tests.gate.scene import Scene
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -39,6 +39,8 @@ asyncio.run(main(Path(sys.argv[1])))
 
 async def test_the_configuration_starts_without_a_complaint(fresh_asterisk: Asterisk) -> None:
     """A log that is clean at the start is one in which a fault is seen."""
+    # It writes its log in a thread of its own, which it waits for at its end.
+    await fresh_asterisk.stop()
     log = (fresh_asterisk.directory / "log" / "messages.log").read_text()
 
     assert [line for line in log.splitlines() if "ERROR" in line or "WARNING" in line] == []
@@ -71,6 +73,7 @@ async def test_the_gateway_hears_only_what_it_needs(scene: Scene) -> None:
     channels = await scene.gateway.list_events("CoreShowChannels", "CoreShowChannelsComplete")
     await scene.hangup(visit.channel)
     await scene.ended(visit.uniqueid)
+    await caught_up(scene.intruder)
 
     names = {event["Event"] for event in scene.gateway.events if "ActionID" not in event}
     assert visit.uniqueid in {channel["Uniqueid"] for channel in channels}
@@ -136,7 +139,7 @@ async def test_nothing_outlives_whoever_started_it(end: signal.Signals) -> None:
         cwd=LAB.parent,
     )
     assert starter.stdout is not None
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(40):
         directories = (await starter.stdout.readline()).decode().split()
     children = psutil.Process(starter.pid).children(recursive=True)
     assert {child.name() for child in children} == {"asterisk", "sipp"}
@@ -144,7 +147,7 @@ async def test_nothing_outlives_whoever_started_it(end: signal.Signals) -> None:
     os.kill(starter.pid, end)
     await starter.wait()
 
-    await until(lambda: not any(child.is_running() for child in children), 5)
+    await until(lambda: not any(child.is_running() for child in children), 30)
     for directory in directories:
         # Whoever is killed leaves its directories; the others have removed theirs.
         shutil.rmtree(directory, ignore_errors=end is not signal.SIGKILL)

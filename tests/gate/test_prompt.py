@@ -32,8 +32,12 @@ async def test_every_word_has_its_prompt(scene: Scene) -> None:
 async def test_every_prompt_is_heard_on_a_telephone(scene: Scene) -> None:
     """Each of its sounds is there, in a form that this Asterisk can play, and is no silence."""
     async with ear_on(scene.carrier.ear_port) as ear:
+        # None hangs up before all have heard: the next would be taken for one that had its port.
         telephones = {word: await _prompted(scene, ear, word) for word in sorted(WORDS)}
         played = await asyncio.gather(*(_heard(scene, Prompt=word) for word in telephones))
+        for event in played:
+            await scene.hangup(event["Channel"])
+            await scene.ended(event["Uniqueid"])
 
     assert {event["PlaybackStatus"] for event in played} == {"SUCCESS"}
     assert {
@@ -98,4 +102,4 @@ async def _prompted(scene: Scene, ear: Ear, word: str) -> Telephone:
 
 
 async def _heard(scene: Scene, **headers: str) -> Message:
-    return await scene.gateway.event("UserEvent", 20.0, UserEvent="DialoutHeard", **headers)
+    return await scene.gateway.event("UserEvent", 30.0, UserEvent="DialoutHeard", **headers)

@@ -8,6 +8,7 @@ import pytest
 
 from gateway.lab.asterisk import Asterisk
 from tests.gate.ami_socket import AmiSocket
+from tests.gate.conftest import told
 from tests.gate.scene import (
     Scene,
     Verdict,
@@ -19,6 +20,9 @@ from tests.gate.scene import (
 )
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+WAIT_MS = 3000
+"""How long a channel waits for the gateway."""
 
 
 @pytest.mark.parametrize("seconds_ago", [8, 3600, -5, -3600])
@@ -36,7 +40,7 @@ async def test_a_heartbeat_that_is_not_now_refuses_at_once(
 
     begun = await scene.intruder.event("Newchannel", Uniqueid=f"{key}-gate")
     assert hangup["Cause"] == "38"
-    assert milliseconds_between(begun, hangup) < 200
+    assert milliseconds_between(begun, hangup) < WAIT_MS - 500
 
 
 @pytest.mark.parametrize("value", ["", "abc", "9" * 40, '" = "" | "1', "0) | (1", "-5"])
@@ -95,7 +99,8 @@ async def test_a_gateway_that_goes_mute_or_dies_halfway(scene: Scene) -> None:
             begun = await scene.intruder.event("Newchannel", Uniqueid=uniqueid)
             hangup = await scene.ended(uniqueid)
             assert hangup["Cause"] == "102"
-            assert milliseconds_between(begun, hangup) == pytest.approx(3000, abs=300)
+            # Its second limit, eight seconds, is another.
+            assert WAIT_MS - 300 <= milliseconds_between(begun, hangup) < WAIT_MS + 4000
 
 
 async def test_a_redirect_without_a_verdict_is_refused(scene: Scene) -> None:
@@ -328,4 +333,4 @@ async def test_an_extension_that_is_no_key_is_refused(
     with scene.nothing_dialled():
         await scene.fails(key, f"Local/{extension}@{context}/n")
 
-    assert not any(event.get("UserEvent") for event in scene.gateway.events)
+    assert await told(scene) == []

@@ -7,13 +7,13 @@ import pytest
 
 from gateway.lab.telephone import Ear, Telephone, ear_on
 from gateway.slices import WARNING_CHANNEL
-from tests.gate.scene import Scene, Visit, new_key, new_number
+from tests.gate.scene import Scene, Visit, milliseconds_between, new_key, new_number
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 LISTENS = "70"
 
-LATE_SECONDS_MAX = 0.6
+LATE_SECONDS_MAX = 1.5
 """How late a warning may begin: the whisper has to be set up, and its sound has a beginning."""
 
 
@@ -49,7 +49,7 @@ async def test_the_callee_alone_is_warned(scene: Scene) -> None:
             joined = await scene.intruder.event("ConfbridgeJoin", Uniqueid=f"{each.key}-join")
             assert joined["Conference"] == room
         await scene.warn(visit, leg, "7-3")
-        hangup = await scene.ended(leg, deadline_seconds=15)
+        hangup = await scene.ended(leg)
         heard_meanwhile = unwarned.heard_at()
         speaker = await scene.say_in(room)
         await unwarned.hears()
@@ -59,7 +59,7 @@ async def test_the_callee_alone_is_warned(scene: Scene) -> None:
 
     assert_heard(warned, [answered_at + 3, answered_at + 7])
     assert heard_meanwhile == []
-    assert float(hangup["Timestamp"]) - answered_at == pytest.approx(10, abs=0.1)
+    assert 9.9 <= float(hangup["Timestamp"]) - answered_at < 12
 
 
 async def test_a_warning_follows_the_limit_when_it_is_moved(scene: Scene) -> None:
@@ -68,9 +68,9 @@ async def test_a_warning_follows_the_limit_when_it_is_moved(scene: Scene) -> Non
         visit, leg, answered_at, telephone = await call(scene, ear, talk_ms="5000")
         await scene.warn(visit, leg, "3")
         await scene.move_limit(leg, answered_at + 8 - time.time())
-        await _until(answered_at + 7.5)
+        await _until(answered_at + 6.5)
         await scene.move_limit(leg, answered_at + 12 - time.time())
-        await scene.ended(leg, deadline_seconds=10)
+        await scene.ended(leg)
 
     assert_heard(telephone, [answered_at + 5, answered_at + 9])
 
@@ -93,9 +93,9 @@ async def test_what_warns_ends_with_the_call(scene: Scene) -> None:
 
     await scene.hangup(visit.channel)
     hangup = await scene.ended(visit.uniqueid)
-    last = await scene.ended(f"{visit.key}-warning", deadline_seconds=12)
+    last = await scene.ended(f"{visit.key}-warning")
 
-    assert float(last["Timestamp"]) - float(hangup["Timestamp"]) <= 10.5
+    assert milliseconds_between(hangup, last) < 15_000
 
 
 async def test_a_call_is_accompanied_once(scene: Scene) -> None:
@@ -137,8 +137,11 @@ async def test_without_a_leg_there_is_nothing_to_warn_of(
             ("Variable", f"DIALOUT_LEG={leg}"),
             ("Variable", f"DIALOUT_WARNINGS={warnings}"),
         )
-        hangup = await scene.ended(f"{key}-warning", deadline_seconds=2)
+        begun = await scene.intruder.event("Newchannel", Uniqueid=f"{key}-warning")
+        hangup = await scene.ended(f"{key}-warning")
 
+    # Whoever waited for a leg would do so for ten seconds.
+    assert milliseconds_between(begun, hangup) < 4000
     assert hangup["Cause"] in ("0", "16")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser as Playing
-from playwright.async_api import async_playwright
+from playwright.async_api import async_playwright, expect
 
 from gateway import db
 from gateway.console import Meeting
@@ -32,6 +32,8 @@ OPTIONS = {
 }
 
 Visit = Callable[[Meeting], Awaitable[Visitor]]
+
+expect.set_options(timeout=30_000)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

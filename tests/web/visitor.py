@@ -1,9 +1,8 @@
 """Somebody in front of the page: what they do, and what they see."""
 
-from playwright.async_api import Dialog, Locator, Page, Request, expect
+from datetime import datetime
 
-CALL_MS = 15_000
-"""How long a step of a real call may take."""
+from playwright.async_api import Dialog, Locator, Page, Request, expect
 
 
 class Visitor:
@@ -41,7 +40,7 @@ class Visitor:
         await self.type(kind, number)
         known = await self.calls.count()
         await self.page.get_by_role("button", name="Call", exact=True).click()
-        await expect(self.calls).to_have_count(known + 1, timeout=CALL_MS)
+        await expect(self.calls).to_have_count(known + 1)
         return self.calls.first
 
     async def type(self, kind: str, number: str) -> None:
@@ -87,8 +86,15 @@ class Visitor:
     async def reaches(self, call: Locator, stage: str) -> Locator:
         """Return the line of a stage once the call has got there."""
         line = call.locator(f".steps li[data-stage={stage}]")
-        await expect(line).to_be_visible(timeout=CALL_MS)
+        await expect(line).to_be_visible()
         return line
+
+    async def reached_at(self, call: Locator, stage: str) -> datetime:
+        """Return when a call got to a stage, once it has, as the page says."""
+        line = await self.reaches(call, stage)
+        at = await line.locator("time").get_attribute("datetime")
+        assert at is not None
+        return datetime.fromisoformat(at)
 
     def _check(self, request: Request) -> None:
         if not request.url.startswith(self.url):
