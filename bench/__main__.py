@@ -1,10 +1,9 @@
 """Run the benchmarks and print their tables; ``--json`` prints one object instead.
 
 Without a name: those that take a minute or two. ``hostile`` times calls before and after an
-attack; ``crash`` kills gateways while calls are made, ``outage`` takes the ledger
-and Asterisk away from calls that are up; ``overload`` asks for more than can
-be placed; ``soak`` calls for half
-an hour and looks for what is left of it; ``contention`` and ``growth`` are long.
+attack; ``crash`` kills gateways while calls are made, ``outage`` takes the ledger and Asterisk
+away from calls that are up; ``overload`` asks for more than can be placed; ``soak`` calls for
+half an hour and looks for what is left of it; ``contention`` and ``growth`` are long.
 """
 
 import argparse
