@@ -340,7 +340,7 @@ class Dialer:
         time = asyncio.get_running_loop().time
         deadline = time() + GATE_SECONDS_MAX
         while (
-            (hung_up := await hang_up(self._ami, gate_uniqueid, CAUSE_NORMAL_CLEARING)) is False
+            (hung_up := await self._cleared(gate_uniqueid)) is False
             and not is_followed
             and time() < deadline
             and await self._may_be_coming(dial_out)
@@ -348,6 +348,14 @@ class Dialer:
             await asyncio.sleep(LOOK_SECONDS)
         if hung_up is None and not is_followed:
             raise BridgeUnavailable
+
+    async def _cleared(self, gate_uniqueid: str) -> bool | None:
+        """Hang a call up as ``hang_up`` does; who follows it by then knows that it is cancelled."""
+        hung_up = await hang_up(self._ami, gate_uniqueid, CAUSE_NORMAL_CLEARING)
+        live = self.calls.at_gate(gate_uniqueid)
+        if live is not None:
+            live.cancel()
+        return hung_up
 
     async def _may_be_coming(self, dial_out: DialOut) -> bool:
         """Return whether a call was let dial so recently that its channel may not be there yet."""

@@ -64,7 +64,7 @@ class Session(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Say something, at once or as soon as it may; never waits."""
-        if self._transport is None:
+        if self._transport is None or self._transport.is_closing():
             return
         if not self._is_held and self._trickling is None and not self._splits:
             self._transport.write(data)
