@@ -358,9 +358,14 @@ class Dialer:
         return hung_up
 
     async def _may_be_coming(self, dial_out: DialOut) -> bool:
-        """Return whether a call was let dial so recently that its channel may not be there yet."""
-        now = await self._known_now(dial_out)
-        if now.state is not DialOutState.RELEASED or now.released_at is None:
+        """Return whether a call was let dial so recently that its channel may not be there yet.
+
+        One that we do not originate was there first. Raises ``LedgerUnavailable``.
+        """
+        if dial_out.channel_uniqueid != dial_out.request.key.gate_uniqueid:
+            return False
+        now = await self._ledger.dial_out(dial_out.request.key)
+        if now is None or now.released_at is None or now.state is DialOutState.ENDED:
             return False
         return self._now() - now.released_at < timedelta(seconds=GATE_SECONDS_MAX)
 

@@ -1,5 +1,6 @@
 """Everything of a conference that still rings, ended at once, over HTTP."""
 
+import asyncio
 from uuid import UUID
 
 from fastapi import APIRouter
@@ -50,10 +51,10 @@ def cancellations(bridges: Bridges, ledger: Ledger) -> APIRouter:
         unreachable: what was cancelled stays so. 503 if nothing at all could be reached.
         """
         found = await ledger.unended(body.tenant_id, body.conference_id, body.initiator_id)
+        keys = [dial_out.request.key for dial_out in found]
         answer = CancellationAnswer(cancelled=[], answered=[], unreachable=[])
-        for dial_out in found:
-            key = dial_out.request.key
-            match await _cancelled(key):
+        for key, outcome in zip(keys, await asyncio.gather(*map(_cancelled, keys)), strict=True):
+            match outcome:
                 case CancelOutcome.CANCELLED:
                     answer.cancelled.append(key.dial_out_id)
                 case CancelOutcome.ANSWERED:

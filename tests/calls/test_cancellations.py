@@ -39,7 +39,7 @@ async def rings_out(meeting: Meeting, dial_out_id: str) -> None:
 
 
 async def test_what_rings_is_cancelled_and_what_is_answered_stays(meeting: Meeting) -> None:
-    """The answer says which; the ringing stops at once, and nothing of it is charged."""
+    """The answer says which; no telephone rings as long as it would, and nothing is charged."""
     answered = (await meeting.place(london("10")))["dial_out_id"]
     await meeting.answered(answered)
     rang = [await ringing(meeting) for _ in range(3)]

@@ -445,7 +445,8 @@ async def test_a_hundred_legs_live_for_milliseconds(site: Site) -> None:
         f" max {from_dial_begin[-1]:.1f}; from Newchannel: p50 {statistics.median(from_birth):.1f},"
         f" max {from_birth[-1]:.1f}\n"
     )
-    assert statistics.median(from_dial_begin) < MILLISECONDS_MAX
+    # Of the last tenth a busy machine may be late for some.
+    assert statistics.quantiles(from_dial_begin, n=10)[-1] < MILLISECONDS_MAX
     await site.tripped(*["not_released"] * LEGS)
     for number in numbers:
         await site.asked(number, "INVITE", "CANCEL", "ACK")
