@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from gateway.lab.service import Service
 from gateway.lab.stack import Stack, stack
 from gateway.ledger import Ledger, Provisioning
 from tests.calls.conftest import APPLICATION, APPLICATION_SECRET, LAB, OPTIONS
+from tests.calls.json_lines import whole_lines
 from tests.calls.meeting import ORGANIZER, Answer, Meeting, london
 from tests.gate.ami_socket import AmiSocket, Message
 
@@ -220,9 +220,7 @@ class Hall:
 
     def log(self, event: str) -> list[Answer]:
         """Return what the gateway has logged under this name."""
-        whole, _, _ = self.output.read_text().rpartition("\n")
-        lines = map(json.loads, whole.splitlines())
-        return [line for line in lines if line["event"] == event]
+        return [line for line in whole_lines(self.output) if line["event"] == event]
 
 
 @asynccontextmanager

@@ -1,7 +1,6 @@
 """One gateway and two bridges, each an Asterisk with a carrier of its own."""
 
 import asyncio
-import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -26,6 +25,7 @@ from gateway.lab.stack import Stack, stack
 from gateway.ledger import Ledger, Provisioning
 from gateway.reconcile import SECOND_LOOK_SECONDS
 from tests.calls.conftest import APPLICATION, APPLICATION_SECRET, LAB, OPTIONS
+from tests.calls.json_lines import whole_lines
 from tests.calls.meeting import ORGANIZER, Answer, Meeting, london, nairobi
 from tests.calls.test_intercept import originate
 from tests.gate.ami_socket import AmiSocket
@@ -141,11 +141,9 @@ class Site:
         """Return the first line of the gateway's log of this name and with these fields."""
         async with asyncio.timeout(30):
             while True:
-                whole, _, _ = self.output.read_text().rpartition("\n")
-                for line in map(json.loads, whole.splitlines()):
+                for line in whole_lines(self.output):
                     if line["event"] == event and fields.items() <= line.items():
-                        found: dict[str, Any] = line
-                        return found
+                        return line
                 await asyncio.sleep(0.05)
 
 

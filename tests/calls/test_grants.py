@@ -1,7 +1,6 @@
 """While the ledger is away, what costs nothing by the second goes on, and is booked once."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from gateway.lab.service import Service
 from gateway.lab.stack import Stack, stack
 from gateway.ledger import Ledger, Provisioning
 from tests.calls.conftest import APPLICATION, APPLICATION_SECRET, LAB, OPTIONS
+from tests.calls.json_lines import whole_lines
 from tests.calls.meeting import ORGANIZER, Meeting, london
 from tests.calls.test_recovery import Site
 from tests.gate.ami_socket import AmiSocket
@@ -91,12 +91,6 @@ class Outpost(Site):
         """Return why calls were not granted, as the log says."""
         lines = whole_lines(self.output)
         return [line["because"] for line in lines if line["event"] == "grant.refused"]
-
-
-def whole_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the lines of a file, but for one that is just being written."""
-    whole, _, _ = path.read_text().rpartition("\n")
-    return [json.loads(line) for line in whole.splitlines()]
 
 
 async def until_state(client: httpx.AsyncClient, state: str, seconds: float = 30) -> None:

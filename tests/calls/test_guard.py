@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import json
 import math
 import re
 from collections.abc import AsyncIterator
@@ -22,6 +21,7 @@ from gateway.lab.stack import Stack, stack
 from gateway.lab.telephone import ear_on
 from gateway.ledger import Ledger, Provisioning, Saving
 from tests.calls.conftest import APPLICATION, APPLICATION_SECRET, LAB, OPTIONS
+from tests.calls.json_lines import whole_lines
 from tests.calls.meeting import ORGANIZER, Answer, Meeting, london, nairobi
 from tests.gate.ami_socket import AmiSocket
 
@@ -136,11 +136,9 @@ class Bridge:
 
     def told(self, event: str, dial_out: Answer) -> list[Answer]:
         """Return what the gateway has logged of a call under this name."""
-        whole, _, _ = self.output.read_text().rpartition("\n")
-        lines = map(json.loads, whole.splitlines())
         return [
             line
-            for line in lines
+            for line in whole_lines(self.output)
             if line["event"] == event and line.get("dial_out_id") == dial_out["dial_out_id"]
         ]
 
